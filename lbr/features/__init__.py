@@ -1,0 +1,21 @@
+"""Local features: keypoints and descriptors of one image. A new one is a file and two lines here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lbr.features.aliked import Aliked, AlikedSettings
+from lbr.features.disk import Disk, DiskSettings
+from lbr.features.extractor import Extractor
+from lbr.features.sift import Sift, SiftSettings
+from lbr.features.xfeat import XFeat, XFeatSettings
+
+EXTRACTORS: dict[str, Any] = {"sift": Sift, "aliked": Aliked, "disk": Disk, "xfeat": XFeat}
+ExtractorConfig = Annotated[SiftSettings | AlikedSettings | DiskSettings | XFeatSettings, Field(discriminator="name")]
+
+
+def make_extractor(config: ExtractorConfig) -> Extractor:
+    """The extractor of a configuration; learned ones load their weights here."""
+    return EXTRACTORS[config.name](config)

@@ -1,0 +1,1 @@
+"""Poses, cameras and the half-pixel rule. Depends on numpy and scipy alone."""

@@ -1,0 +1,179 @@
+"""COLMAP models through pycolmap: conversions of cameras and poses, projection, reading and writing.
+
+With mapping and localization/pnp this is the only place that knows pycolmap; its traps are in ENVIRONMENT.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose, wxyz_to_xyzw
+from lbr.io.files import atomic_path
+
+pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
+
+_OBSERVATION = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
+_POINT = np.dtype([("id", "<i8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")])
+
+
+@dataclass(frozen=True, eq=False)
+class ModelArrays:
+    """A COLMAP model as arrays. Images are in the order of `names` (sorted), points in the order of `points`.
+
+    names: [I]. cameras: [I]. poses: [I]. keypoints: float32 [O, 2], all images after one another, those of image
+    i at offsets[i]:offsets[i+1]. point_index: int32 [O], the point of each keypoint or -1.
+    points: float64 [P, 3]. point_errors: float32 [P], mean reprojection error in pixels.
+    """
+
+    names: tuple[str, ...]
+    cameras: tuple[Camera, ...]
+    poses: tuple[Pose, ...]
+    offsets: np.ndarray
+    keypoints: np.ndarray
+    point_index: np.ndarray
+    points: np.ndarray
+    point_errors: np.ndarray
+
+
+def to_pycolmap_camera(camera: Camera, camera_id: int | None = None) -> pycolmap.Camera:
+    options = {} if camera_id is None else {"camera_id": camera_id}
+    return pycolmap.Camera(
+        model=camera.model, width=camera.width, height=camera.height, params=list(camera.params),
+        has_prior_focal_length=camera.source != "guess", **options,
+    )  # fmt: skip
+
+
+def from_pycolmap_camera(camera: pycolmap.Camera) -> Camera:
+    return Camera(camera.model.name, camera.width, camera.height, tuple(camera.params))
+
+
+def to_rigid3d(pose: Pose) -> pycolmap.Rigid3d:
+    return pycolmap.Rigid3d(pycolmap.Rotation3d(wxyz_to_xyzw(pose.quaternion)), pose.t)
+
+
+def from_rigid3d(transform: pycolmap.Rigid3d) -> Pose:
+    return Pose(transform.rotation.matrix(), transform.translation)
+
+
+def img_from_cam(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Points [N, 3] in the camera frame -> pixels float64 [N, 2], corner-origin; nan behind the camera."""
+    points = np.asarray(points, np.float64).reshape(-1, 3)
+    return np.asarray(to_pycolmap_camera(camera).img_from_cam(points)).reshape(-1, 2)
+
+
+def cam_from_img(camera: Camera, xy: np.ndarray) -> np.ndarray:
+    """Pixels [N, 2], corner-origin -> normalised undistorted image coordinates float64 [N, 2] (x/z, y/z)."""
+    xy = np.asarray(xy, np.float64).reshape(-1, 2)
+    return np.asarray(to_pycolmap_camera(camera).cam_from_img(xy)).reshape(-1, 2)
+
+
+def project(camera: Camera, cam_from_world: Pose, points: np.ndarray) -> np.ndarray:
+    """World points [N, 3] -> pixels float64 [N, 2], corner-origin; nan behind the camera."""
+    return img_from_cam(camera, cam_from_world.apply(points))
+
+
+def read_model(folder: Path) -> pycolmap.Reconstruction:
+    """Read a COLMAP model (binary or text, with or without rigs). Raises DataError when there is none or it is broken."""
+    try:
+        model = pycolmap.Reconstruction(folder)
+    except (ValueError, RuntimeError, IndexError, MemoryError) as error:
+        reason = str(error).split("] ")[-1]
+        raise DataError(f"{folder}: no usable COLMAP model (cameras, images, points3D .bin or .txt): {reason}") from None
+    if model.num_reg_images() == 0:
+        raise DataError(f"{folder}: the COLMAP model has no image with a pose")
+    return model
+
+
+def posed_cameras(model: pycolmap.Reconstruction) -> tuple[dict[str, Camera], dict[str, Pose]]:
+    """Cameras and cam_from_world poses of the registered images, by name, names sorted."""
+    images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
+    cameras = {key: from_pycolmap_camera(camera) for key, camera in model.cameras.items()}
+    return (
+        {image.name: cameras[image.camera_id] for image in images},
+        {image.name: from_rigid3d(image.cam_from_world()) for image in images},
+    )
+
+
+def build_model(cameras: Mapping[str, Camera], poses: Mapping[str, Pose]) -> pycolmap.Reconstruction:
+    """A model of posed images without points; every image its own frame, equal cameras shared.
+
+    Image ids follow the order of `cameras`, from 1, so that equal inputs give equal files.
+    """
+    model = pycolmap.Reconstruction()
+    ids: dict[Camera, int] = {}
+    for image_id, (name, camera) in enumerate(cameras.items(), 1):
+        if camera not in ids:
+            ids[camera] = len(ids) + 1
+            model.add_camera_with_trivial_rig(to_pycolmap_camera(camera, ids[camera]))
+        image = pycolmap.Image(name=name, keypoints=np.zeros((0, 2)), camera_id=ids[camera], image_id=image_id)
+        model.add_image_with_trivial_frame(image, to_rigid3d(poses[name]))
+    return model
+
+
+def write_model(folder: Path, model: pycolmap.Reconstruction) -> None:
+    """Write a model in COLMAP's binary form, whole or not at all."""
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        model.write_binary(temporary)
+
+
+def model_arrays(model: pycolmap.Reconstruction) -> ModelArrays:
+    """A model as arrays, without a Python loop over keypoints or points: COLMAP's binary files are parsed whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.write_binary(folder)
+        observations = _parse_images(Path(folder, "images.bin").read_bytes())
+        point_file = np.frombuffer(Path(folder, "points3D.bin").read_bytes(), np.uint8)
+    cameras, poses = posed_cameras(model)
+    per_image = [observations[name] for name in cameras]
+    offsets = np.concatenate([[0], np.cumsum([len(o) for o in per_image])]).astype(np.int64)
+    stacked = np.concatenate([np.zeros(0, _OBSERVATION), *per_image])
+    records = _parse_points(point_file, np.fromiter(model.points3D.keys(), np.int64), stacked["point_id"])
+    return ModelArrays(
+        tuple(cameras), tuple(cameras.values()), tuple(poses.values()), offsets,
+        stacked["xy"].astype(np.float32), _index_of(stacked["point_id"], records["id"]),
+        np.ascontiguousarray(records["xyz"]), records["error"].astype(np.float32),
+    )  # fmt: skip
+
+
+def _parse_images(data: bytes) -> dict[str, np.ndarray]:
+    """images.bin -> observations of each image (xy, point id or -1), by name."""
+    found: dict[str, np.ndarray] = {}
+    position = 8
+    for _ in range(int.from_bytes(data[:8], "little")):
+        start = position + 4 + 7 * 8 + 4  # image id, quaternion and translation, camera id
+        end = data.index(b"\0", start)
+        count = int.from_bytes(data[end + 1 : end + 9], "little")
+        found[data[start:end].decode()] = np.frombuffer(data, _OBSERVATION, count, end + 9)
+        position = end + 9 + count * _OBSERVATION.itemsize
+    return found
+
+
+def _parse_points(data: np.ndarray, ids: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """points3D.bin (bytes) -> records of _POINT, sorted by id.
+
+    Records have different lengths (each ends with its track). COLMAP writes them by rising id, so their places
+    follow from the track lengths, which the images' observations tell; that the ids found there agree is checked.
+    """
+    ids = np.sort(ids)
+    track_length = np.bincount(_index_of(observed[observed >= 0], ids), minlength=len(ids))
+    ends = 8 + np.cumsum(_POINT.itemsize + 8 * track_length)
+    if len(ids) and (ends[-1] != len(data) or track_length.size != len(ids)):
+        raise DataError("the model's images and points do not agree: tracks and observations differ")
+    start = np.concatenate([[8], ends[:-1]]).astype(np.int64)[: len(ids)]
+    records = data[start[:, None] + np.arange(_POINT.itemsize)].copy().view(_POINT).reshape(-1)
+    if not np.array_equal(records["id"], ids):
+        raise DataError("the model's images and points do not agree: tracks and observations differ")
+    return records
+
+
+def _index_of(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:
+    """Index int32 of each value in `sorted_values`, -1 for the value -1."""
+    return np.where(values < 0, -1, np.searchsorted(sorted_values, values)).astype(np.int32)

@@ -1,0 +1,161 @@
+"""The feature file: local features of many images in one h5 (docs/formats.md).
+
+A file of hloc's (no `format` attribute, keypoints from the pixel's centre, descriptors [D, N]) is recognised
+and read too; `write_hloc_features` makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.geometry import pixels
+from lbr.io.files import atomic_path
+from lbr.types import LocalFeatures
+
+FORMAT, VERSION = "lbr-features", 1
+
+
+class FeatureFile:
+    """Read-only view of a feature file of ours or of hloc's. Use as a context manager.
+
+    `names`: the images in it, sorted. `extractor`: its description as written, '' when unknown.
+    Raises DataError when the file is missing, cut short, or of another format or version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open_h5(path)
+        self.is_hloc = "format" not in self._file.attrs
+        if not self.is_hloc:
+            check_format(self._file, path, FORMAT, VERSION)
+        self.extractor = str(self._file.attrs.get("extractor", ""))
+        self.names = sorted(_group_names(self._file))
+        self._known = frozenset(self.names)
+        if self.is_hloc and not self.names and len(self._file):
+            raise DataError(f"{path}: no features in it, neither in our format nor in hloc's")
+
+    def __enter__(self) -> FeatureFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
+    def read(self, name: str) -> LocalFeatures:
+        """Features of one image, keypoints corner-origin. Raises DataError when it is absent or unreadable."""
+        if name not in self._known:
+            raise DataError(f"{self.path}: no features of '{name}' in it; run extract again")
+        try:
+            group = self._file[name]
+            return _read_hloc(group) if self.is_hloc else _read_ours(group)
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: features of '{name}' are unreadable ({error}); extract them again"
+            ) from None
+
+
+def write_features(path: Path, items: Iterable[tuple[str, LocalFeatures]], extractor: str = "") -> None:
+    """Write (name, features) pairs to a feature file; it appears under its name only when whole."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(format=FORMAT, version=VERSION, pixel_origin=pixels.CORNER, extractor=extractor)
+        for name, features in items:
+            group = file.create_group(name)
+            group.attrs["image_size"] = features.image_size
+            for key, array in features_to_arrays(features).items():
+                if key != "image_size":
+                    group.create_dataset(key, data=array)
+
+
+def write_hloc_features(path: Path, items: Iterable[tuple[str, LocalFeatures]]) -> None:
+    """Write features as hloc reads them: keypoints from the pixel's centre, descriptors [D, N]."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, features in items:
+            group = file.create_group(name)
+            group.create_dataset("keypoints", data=pixels.to_centre_origin(features.keypoints))
+            group.create_dataset("scores", data=features.scores)
+            group.create_dataset("descriptors", data=np.ascontiguousarray(features.descriptors.T))
+            group.create_dataset("image_size", data=np.asarray(features.image_size))
+
+
+def features_to_arrays(features: LocalFeatures) -> dict[str, np.ndarray]:
+    """As plain arrays with the file's types: keypoints float32 (float16 would move them), descriptors float16."""
+    arrays = {
+        "keypoints": features.keypoints.astype(np.float32),
+        "scores": features.scores.astype(np.float32),
+        "descriptors": features.descriptors.astype(np.float16),
+        "image_size": np.asarray(features.image_size, np.int64),
+    }
+    if features.labels is not None:
+        arrays["labels"] = features.labels.astype(np.int32)
+    return arrays
+
+
+def features_from_arrays(arrays: dict[str, np.ndarray]) -> LocalFeatures:
+    """The inverse of `features_to_arrays`."""
+    width, height = (int(v) for v in arrays["image_size"])
+    return LocalFeatures(
+        arrays["keypoints"], arrays["scores"], arrays["descriptors"], (width, height), arrays.get("labels")
+    )
+
+
+def open_h5(path: Path) -> h5py.File:
+    """Open an h5 for reading. Raises DataError when it is missing or broken."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path}: not a whole h5 file ({_first_line(error)}); delete it and make it again") from None
+
+
+def check_format(file: h5py.File, path: Path, name: str, version: int) -> None:
+    """Raises DataError when an h5 of ours is of another format or of a version that we do not read."""
+    found = file.attrs.get("format"), int(file.attrs.get("version", 0))
+    if found != (name, version):
+        raise DataError(f"{path}: is {found[0]} version {found[1]}, wanted {name} version {version}; make it again")
+
+
+def _read_ours(group: h5py.Group) -> LocalFeatures:
+    arrays = {key: group[key][()] for key in ("keypoints", "scores", "descriptors")}
+    if "labels" in group:
+        arrays["labels"] = group["labels"][()]
+    return features_from_arrays({**arrays, "image_size": group.attrs["image_size"]})
+
+
+def _read_hloc(group: h5py.Group) -> LocalFeatures:
+    keypoints = pixels.from_centre_origin(group["keypoints"][()].astype(np.float32))
+    scores = group["scores"][()].astype(np.float32) if "scores" in group else np.ones(len(keypoints), np.float32)
+    descriptors = group["descriptors"][()].T if "descriptors" in group else np.zeros((len(keypoints), 0), np.float32)
+    if "image_size" in group:
+        width, height = (int(v) for v in group["image_size"][()])
+    else:
+        width, height = (int(v) for v in np.ceil(keypoints.max(0, initial=1.0)))
+    return LocalFeatures(keypoints[:, :2], scores, np.ascontiguousarray(descriptors), (width, height))
+
+
+def _group_names(file: h5py.File) -> list[str]:
+    names: list[str] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if name.endswith("/keypoints") and isinstance(item, h5py.Dataset):
+            names.append(name.removesuffix("/keypoints"))
+
+    try:
+        file.visititems(visit)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{file.filename}: broken h5 ({_first_line(error)}); delete it and make it again") from None
+    return names
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,86 @@
+"""Writing that is whole or not at all, and stores that survive being killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from lbr.errors import DataError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    Works for a file or a folder: whatever exists under the final name is complete.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove(temporary)
+    try:
+        yield temporary
+        if path.is_dir() and temporary.is_dir():
+            remove(path)
+        os.replace(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all in it; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: Path) -> str:
+    """UTF-8 text. Raises DataError when the file is missing or is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not readable as text ({error})") from None
+
+
+class PartStore:
+    """Finished items of a long job, one .npz each in a folder, so that a killed job resumes where it was.
+
+    Keys are any strings (image names); the folder is deleted once the job has packed its final file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(".*.tmp"):
+            remove(left_over)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{quote(key, safe='')}.npz"
+
+    def keys(self) -> set[str]:
+        return {unquote(path.stem) for path in self.folder.glob("*.npz")}
+
+    def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        with atomic_path(self._path(key)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keywords for its own
+
+    def get(self, key: str) -> dict[str, np.ndarray]:
+        with np.load(self._path(key), allow_pickle=False) as parts:
+            return dict(parts)
+
+    def delete(self) -> None:
+        remove(self.folder)

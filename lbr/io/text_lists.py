@@ -1,0 +1,122 @@
+"""The field's text lists: queries with intrinsics, image pairs, poses. Same formats as hloc and the benchmarks.
+
+Names may hold spaces and dots. A wrong line of a list is a `Problem`, not an exception: the rest goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.files import read_text, write_text
+
+_QUERY_LINE = re.compile(r"^(?P<name>.+?)\s+(?P<model>[A-Za-z_]+)\s+(?P<numbers>[-+.0-9eE]+(?:\s+[-+.0-9eE]+)+)$")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that could not be used: `what` it is about (an image name, a line) and `why`, in one line."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+def read_query_list(path: Path) -> tuple[dict[str, Camera | None], list[Problem]]:
+    """Lines `name MODEL width height params...`, or `name` alone where the intrinsics are unknown.
+
+    Returns cameras by name in the file's order, and the lines that could not be used.
+    Raises DataError when the file is missing or names no query at all.
+    """
+    cameras: dict[str, Camera | None] = {}
+    problems: list[Problem] = []
+    for where, line in _lines(path):
+        try:
+            name, camera = _parse_query(line)
+        except ValueError as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        if name in cameras:
+            problems.append(Problem(where, f"'{name}' is listed twice; the first line counts"))
+        else:
+            cameras[name] = camera
+    if not cameras and not problems:
+        raise DataError(f"{path}: the list is empty; write one `name MODEL width height params...` per line")
+    return cameras, problems
+
+
+def write_query_list(path: Path, cameras: Mapping[str, Camera | None]) -> None:
+    """Write a query list; a camera of None leaves its name alone on the line."""
+    write_text(path, "".join(f"{name}{_camera_text(camera)}\n" for name, camera in cameras.items()))
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Lines `first second`; a tab between them when a name holds a space. Repeated pairs are read once.
+
+    Raises DataError with the line for anything else, and for a file without pairs.
+    """
+    pairs: dict[tuple[str, str], None] = {}
+    for where, line in _lines(path):
+        names = line.split("\t") if "\t" in line else line.split()
+        if len(names) != 2:
+            raise DataError(f"{where}: not a pair of image names: '{line}' (put a tab between names with spaces)")
+        pairs[names[0].strip(), names[1].strip()] = None
+    if not pairs:
+        raise DataError(f"{path}: no pairs in it")
+    return list(pairs)
+
+
+def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
+    """Write `first second` lines, with a tab between them where a name holds a space."""
+    write_text(path, "".join(f"{a}{chr(9) if ' ' in a + b else ' '}{b}\n" for a, b in pairs))
+
+
+def read_poses(path: Path) -> dict[str, Pose]:
+    """Lines `name qw qx qy qz tx ty tz`, cam_from_world. Raises DataError with the line that is wrong."""
+    poses: dict[str, Pose] = {}
+    for where, line in _lines(path):
+        fields = line.rsplit(None, 7)
+        try:
+            if len(fields) != 8:
+                raise ValueError("wanted `name qw qx qy qz tx ty tz`")
+            numbers = [float(value) for value in fields[1:]]
+            poses[fields[0]] = Pose.from_quaternion(numbers[:4], numbers[4:])
+        except ValueError as error:
+            raise DataError(f"{where}: not a pose ({error}): '{line}'") from None
+    return poses
+
+
+def write_poses(path: Path, poses: Mapping[str, Pose]) -> None:
+    """Write `name qw qx qy qz tx ty tz` lines, with every digit (repr), so that equal poses are equal text."""
+    lines = (" ".join([name, *(repr(float(v)) for v in (*p.quaternion, *p.t))]) for name, p in poses.items())
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _parse_query(line: str) -> tuple[str, Camera | None]:
+    found = _QUERY_LINE.match(line)
+    if not found:
+        if re.search(r"\s[A-Z_]{3,}\s", line):
+            raise ValueError(f"not `name MODEL width height params...`: '{line}'")
+        return line, None
+    width, height, *params = (float(number) for number in found["numbers"].split())
+    return found["name"], Camera(found["model"], int(width), int(height), tuple(params))
+
+
+def _camera_text(camera: Camera | None) -> str:
+    if camera is None:
+        return ""
+    return " ".join(["", camera.model, str(camera.width), str(camera.height), *(repr(p) for p in camera.params)])
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """('file:line number', stripped text) of the lines that are neither empty nor comments."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield f"{path}:{number}", line.strip()

@@ -1,0 +1,24 @@
+"""Matchers of local features: `match(a, b) -> Matches`. A new one is a file and two lines here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
+
+from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
+from lbr.matching.nearest import Nearest, NearestSettings
+from lbr.types import LocalFeatures, Matches
+
+
+class Matcher(Protocol):
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches: ...
+
+
+MATCHERS: dict[str, Any] = {"nearest": Nearest, "lightglue": LightGlueMatcher}
+MatcherConfig = Annotated[NearestSettings | LightGlueSettings, Field(discriminator="name")]
+
+
+def make_matcher(config: MatcherConfig) -> Matcher:
+    """The matcher of a configuration; learned ones load their weights here."""
+    return MATCHERS[config.name](config)

@@ -1,0 +1,91 @@
+"""Nearest neighbours of descriptors: mutual, by ratio, by distance.
+
+The engine is numpy's matrix product in blocks of rows, with the maxima of rows and columns taken while a block is
+in the cache. Measured beside faiss, torch and OpenCV in benchmarks/matching_engines.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lbr.settings import Settings
+from lbr.types import LocalFeatures, Matches
+
+BLOCK_ROWS = 256  # 256 x 4096 float32 similarities are 4 MB: they stay in the cache between the passes
+NONE = np.float32(-2)  # below any cosine
+
+
+class NearestSettings(Settings):
+    """mutual: both are each other's nearest. ratio: largest distance ratio of first to second neighbour (Lowe 2004).
+    max_distance: largest L2 distance of unit descriptors, 0..2."""
+
+    name: Literal["nearest"] = "nearest"
+    mutual: bool = True
+    ratio: float | None = Field(default=None, gt=0, le=1)
+    max_distance: float | None = Field(default=None, gt=0, le=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """For each row of a: its nearest row of b, and the cosines of the first and second; for b: its best cosine."""
+
+    index: np.ndarray  # int64 [N]
+    first: np.ndarray  # float32 [N]
+    second: np.ndarray  # float32 [N], -2 when b has one row
+    best_of_b: np.ndarray  # float32 [M]
+
+
+class Nearest:
+    """Matcher by nearest neighbours. Needs no labels and no images."""
+
+    def __init__(self, settings: NearestSettings) -> None:
+        self.settings = settings
+
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """Matches of a with b; scores are cosines."""
+        return match_descriptors(a.descriptors, b.descriptors, self.settings)
+
+
+def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings) -> Matches:
+    """Match unit descriptors a [N, D] with b [M, D]: at most one match for each row of a, ordered by it.
+
+    With `mutual`, also at most one for each row of b but for exact ties. Raises ValueError when D differs.
+    """
+    if a.ndim != 2 or b.ndim != 2 or (a.shape[1] != b.shape[1] and len(a) and len(b)):
+        raise ValueError(f"descriptors of {a.shape} and {b.shape} cannot be compared")
+    if not len(a) or not len(b):
+        return Matches.empty()
+    near = nearest_neighbours(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
+    keep = np.ones(len(a), bool)
+    if settings.mutual:
+        keep &= near.first >= near.best_of_b[near.index]
+    if settings.ratio is not None:
+        # L2 distances of unit vectors: d^2 = 2 - 2 cos. The only neighbour there is passes.
+        keep &= (1 - near.first) < settings.ratio**2 * (1 - near.second)
+    if settings.max_distance is not None:
+        keep &= near.first >= 1 - settings.max_distance**2 / 2
+    rows = np.flatnonzero(keep)
+    return Matches(np.stack([rows, near.index[rows]], 1).astype(np.int32), near.first[rows])
+
+
+def nearest_neighbours(a: np.ndarray, b: np.ndarray) -> Neighbours:
+    """First and second nearest rows of b [M, D] for each row of a [N, D], and b's best cosines; float32, M >= 1."""
+    index = np.empty(len(a), np.int64)
+    first, second = np.empty(len(a), np.float32), np.empty(len(a), np.float32)
+    best_of_b = np.full(len(b), NONE)
+    block = np.empty((min(BLOCK_ROWS, len(a)), len(b)), np.float32)
+    columns = np.ascontiguousarray(b.T)
+    for start in range(0, len(a), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(a)))
+        cosines = np.matmul(a[rows], columns, out=block[: rows.stop - start])
+        np.maximum(best_of_b, cosines.max(axis=0), out=best_of_b)
+        index[rows] = cosines.argmax(axis=1)
+        each = np.arange(len(cosines))
+        first[rows] = cosines[each, index[rows]]
+        cosines[each, index[rows]] = NONE
+        second[rows] = cosines.max(axis=1)
+    return Neighbours(index, first, second, best_of_b)

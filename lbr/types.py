@@ -1,0 +1,220 @@
+"""The records that flow between functions: frozen, and checked when they are made.
+
+Conventions (docs/conventions.md): pixels are corner-origin (the first pixel's centre is (0.5, 0.5)), sizes are
+(width, height), poses are cam_from_world in metres, instance 0 is background, point -1 is none, image names
+are posix paths relative to the image root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+
+__all__ = [
+    "Camera", "Candidates", "Correspondences", "LocalFeatures", "Localization", "Matches", "Pose", "PoseEstimate",
+    "Query", "Status",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Query:
+    """A photograph to localize. `camera` is None when nobody gave its intrinsics; `condition` groups results."""
+
+    name: str
+    camera: Camera | None = None
+    condition: str = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFeatures:
+    """Keypoints and descriptors of one image.
+
+    keypoints: float32 [N, 2] xy in pixels of the full image, inside `image_size`.
+    scores: float32 [N]. descriptors: [N, D] L2-normalised, float32 or float16.
+    labels: int32 [N], the instance of the keypoint's pixel, or None when nothing was labelled.
+    image_size: (width, height). Raises ValueError when shapes disagree.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    descriptors: np.ndarray
+    image_size: tuple[int, int]
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.keypoints)
+        _check_shape("keypoints", self.keypoints, (n, 2))
+        _check_shape("scores", self.scores, (n,))
+        _check_shape("descriptors", self.descriptors, (n, -1))
+        if self.labels is not None:
+            _check_shape("labels", self.labels, (n,))
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def select(self, mask: np.ndarray) -> LocalFeatures:
+        """The features of a boolean mask [N] or of indices [M], in that order."""
+        labels = None if self.labels is None else self.labels[mask]
+        return LocalFeatures(
+            self.keypoints[mask], self.scores[mask], self.descriptors[mask], self.image_size, labels
+        )  # fmt: skip
+
+    def top(self, max_keypoints: int | None) -> LocalFeatures:
+        """The `max_keypoints` of highest score, best first; ties in their present order. None keeps all."""
+        order = np.argsort(-self.scores, kind="stable")
+        return self.select(order[:max_keypoints])
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Pairs of keypoints of two images, a and b. indices: int32 [M, 2] (in a, in b). scores: float32 [M]."""
+
+    indices: np.ndarray
+    scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        m = len(self.indices)
+        _check_shape("indices", self.indices, (m, 2))
+        _check_shape("scores", self.scores, (m,))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @staticmethod
+    def empty() -> Matches:
+        return Matches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Db images to compare a query with, best first. `source` says who proposed them (exhaustive, a file, ...)."""
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.scores):
+            raise ValueError(f"{len(self.names)} candidates with {len(self.scores)} scores")
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondences:
+    """2D-3D matches of one query, each (keypoint, point) pair once, with the db images that vote for it.
+
+    keypoint_index: int [M], into the query's features. point_index: int [M], into the map's points.
+    points2d: float64 [M, 2] pixels. points3d: float64 [M, 3] world.
+    vote_pair, vote_image: int [V], vote v says that db image vote_image[v] supports pair vote_pair[v];
+    a pair seen through several images is credited to each of them.
+    """
+
+    keypoint_index: np.ndarray
+    point_index: np.ndarray
+    points2d: np.ndarray
+    points3d: np.ndarray
+    vote_pair: np.ndarray
+    vote_image: np.ndarray
+
+    def __post_init__(self) -> None:
+        m, v = len(self.keypoint_index), len(self.vote_pair)
+        _check_shape("point_index", self.point_index, (m,))
+        _check_shape("points2d", self.points2d, (m, 2))
+        _check_shape("points3d", self.points3d, (m, 3))
+        _check_shape("vote_image", self.vote_image, (v,))
+
+    def __len__(self) -> int:
+        return len(self.keypoint_index)
+
+    def select(self, mask: np.ndarray) -> Correspondences:
+        """The pairs of a boolean mask [M], with their votes."""
+        kept = mask[self.vote_pair]
+        renumber = np.cumsum(mask) - 1
+        return Correspondences(
+            self.keypoint_index[mask], self.point_index[mask], self.points2d[mask], self.points3d[mask],
+            renumber[self.vote_pair[kept]], self.vote_image[kept],
+        )  # fmt: skip
+
+    def votes_by_image(self, mask: np.ndarray, num_images: int) -> np.ndarray:
+        """int [num_images]: how many pairs of the boolean mask [M] each db image supports."""
+        return np.bincount(self.vote_image[mask[self.vote_pair]], minlength=num_images)
+
+
+@dataclass(frozen=True, eq=False)
+class PoseEstimate:
+    """A pose with its evidence.
+
+    pose: cam_from_world. inliers: bool [M] over the correspondences it was made from.
+    covariance: float64 [6, 6] of a left perturbation of cam_from_world, rotation vector (rad) first, then
+    translation (m); None when it could not be computed. camera: the intrinsics used (estimated, maybe).
+    """
+
+    pose: Pose
+    inliers: np.ndarray
+    covariance: np.ndarray | None
+    camera: Camera
+
+    @property
+    def num_inliers(self) -> int:
+        return int(np.count_nonzero(self.inliers))
+
+    @property
+    def position_std(self) -> np.ndarray | None:
+        """float64 [3]: standard deviation of the camera's position along the world's axes, metres.
+
+        The centre is c = -R' t. Under t -> t + w x t + v it moves by -R' v to first order (the rotation turns
+        the camera about its own centre's image only through t, which the product rule cancels), so
+        cov(c) = R' cov(v) R with v the part of the perturbation that shifts the camera frame.
+        """
+        if self.covariance is None:
+            return None
+        R = self.pose.R
+        return np.sqrt(np.maximum(np.diag(R.T @ self.covariance[3:, 3:] @ R), 0.0))
+
+
+class Status(StrEnum):
+    """How far a localization came; only `refined` and `verified` are to be trusted."""
+
+    REFINED = "refined"  # verified, and refined with more frames of the map
+    VERIFIED = "verified"  # enough inliers, from enough of one db image
+    WEAK = "weak"  # a pose, but with less support than asked for
+    FAILED = "failed"  # no pose
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """The answer for one query: what, how sure, from what, and why.
+
+    estimate is None exactly when status is failed. tried: db images compared, in order.
+    reference: the db image with most inliers. counts, timings (seconds): by name. notes: what the user should
+    know (a guessed focal length, say).
+    """
+
+    query: str
+    status: Status
+    reason: str
+    estimate: PoseEstimate | None = None
+    camera: Camera | None = None
+    tried: tuple[str, ...] = ()
+    reference: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.estimate is None) != (self.status is Status.FAILED):
+            raise ValueError(f"{self.query}: status {self.status} with{'out' if self.estimate is None else ''} a pose")
+
+    def with_timings(self, **seconds: float) -> Localization:
+        return replace(self, timings={**self.timings, **seconds})
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits:
+        raise ValueError(f"{name} must be {list(shape)}, not {list(array.shape)}")
