@@ -150,8 +150,8 @@ class PoseEstimate:
     """A pose with its evidence.
 
     pose: cam_from_world. inliers: bool [M] over the correspondences it was made from.
-    covariance: float64 [6, 6] of a left perturbation of cam_from_world, rotation vector (rad) first, then
-    translation (m); None when it could not be computed. camera: the intrinsics used (estimated, maybe).
+    covariance: float64 [6, 6] of (w, v), w a rotation vector (rad), v a shift (m): R' = exp([w]x) R, t' = t + v;
+    None when it could not be computed. camera: the intrinsics used (estimated, maybe).
     """
 
     pose: Pose
@@ -164,17 +164,27 @@ class PoseEstimate:
         return int(np.count_nonzero(self.inliers))
 
     @property
-    def position_std(self) -> np.ndarray | None:
-        """float64 [3]: standard deviation of the camera's position along the world's axes, metres.
+    def position_covariance(self) -> np.ndarray | None:
+        """float64 [3, 3]: covariance of the camera's centre c = -R' t in the world, metres squared.
 
-        The centre is c = -R' t. Under t -> t + w x t + v it moves by -R' v to first order (the rotation turns
-        the camera about its own centre's image only through t, which the product rule cancels), so
-        cov(c) = R' cov(v) R with v the part of the perturbation that shifts the camera frame.
+        To first order a rotation w and a shift v of cam_from_world move it by -R' [t]x w - R' v.
         """
         if self.covariance is None:
             return None
-        R = self.pose.R
-        return np.sqrt(np.maximum(np.diag(R.T @ self.covariance[3:, 3:] @ R), 0.0))
+        R, (x, y, z) = self.pose.R, self.pose.t
+        jacobian = -R.T @ np.hstack([np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]), np.eye(3)])
+        return jacobian @ self.covariance @ jacobian.T
+
+    @property
+    def position_std(self) -> float | None:
+        """Standard deviation of the camera's position, metres: the root of the covariance's trace."""
+        covariance = self.position_covariance
+        return None if covariance is None else float(np.sqrt(max(np.trace(covariance), 0.0)))
+
+    @property
+    def rotation_std(self) -> float | None:
+        """Standard deviation of the camera's rotation, radians: the root of the covariance's trace."""
+        return None if self.covariance is None else float(np.sqrt(max(np.trace(self.covariance[:3, :3]), 0.0)))
 
 
 class Status(StrEnum):

@@ -42,6 +42,10 @@ class Disk:
         s = self.settings
         with torch.inference_mode():
             found = self.network(
-                to_tensor(image, self.device), s.max_keypoints, s.nms_window, s.score_threshold, pad_if_not_divisible=True
+                to_tensor(image, self.device),
+                s.max_keypoints,
+                s.nms_window,
+                s.score_threshold,
+                pad_if_not_divisible=True,
             )[0]
         return to_arrays(found.keypoints, found.detection_scores, found.descriptors)

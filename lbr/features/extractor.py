@@ -18,6 +18,9 @@ class ExtractorSettings(Settings):
 
     max_keypoints: int = Field(default=4096, ge=1, description="the best by score are kept")
     max_size: int | None = Field(default=1600, ge=32, description="longer side in pixels; images are only ever shrunk")
+    spread_px: int | None = Field(
+        default=None, ge=1, description="cells of this side give their best keypoint first, then their second, ..."
+    )
 
 
 class Extractor(Protocol):
@@ -32,7 +35,9 @@ class Detections(Protocol):
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 
 
-def extract_resized(image: np.ndarray, detect: Detections, settings: ExtractorSettings, multiple: int = 1) -> LocalFeatures:
+def extract_resized(
+    image: np.ndarray, detect: Detections, settings: ExtractorSettings, multiple: int = 1
+) -> LocalFeatures:
     """Run a raw detector on the shrunk image and give features of the full one.
 
     `multiple`: the detector's input sides are made multiples of it (by resizing, so no pixel is lost).
@@ -43,15 +48,30 @@ def extract_resized(image: np.ndarray, detect: Detections, settings: ExtractorSe
     if multiple > 1:
         size = (max(1, round(size[0] / multiple)) * multiple, max(1, round(size[1] / multiple)) * multiple)
     keypoints, scores, descriptors = detect(resize(image, size))
-    keypoints = rescale(from_centre_origin(keypoints.reshape(-1, 2)), size, (width, height)).astype(np.float32)
-    inside = ((keypoints >= 0) & (keypoints < (width, height))).all(axis=1)
+    keypoints = from_centre_origin(keypoints.reshape(-1, 2))
     # Equal scores and positions (SIFT's second orientations) are told apart by the descriptor's first bins.
     ties = descriptors[:, :4].T[::-1] if descriptors.size else ()
     order = np.lexsort((*ties, keypoints[:, 0], keypoints[:, 1], -scores))
-    order = order[inside[order]][: settings.max_keypoints]
-    return LocalFeatures(
-        keypoints[order], scores[order].astype(np.float32), normalised(descriptors[order]), (width, height)
-    )  # fmt: skip
+    order = order[((keypoints >= 0) & (keypoints < size)).all(axis=1)[order]]
+    if settings.spread_px is not None:
+        order = order[np.argsort(_place_in_cell(keypoints[order], settings.spread_px), kind="stable")]
+    order = order[: settings.max_keypoints]
+    full = rescale(keypoints[order], size, (width, height)).astype(np.float32)
+    full = np.minimum(
+        full, np.nextafter(np.float32([width, height]), np.float32(0))
+    )  # rounding must not leave the image
+    return LocalFeatures(full, scores[order].astype(np.float32), normalised(descriptors[order]), (width, height))
+
+
+def _place_in_cell(keypoints: np.ndarray, side: int) -> np.ndarray:
+    """int [N]: how many keypoints before this one lie in the same cell of side x side pixels."""
+    column, row = np.floor(keypoints / side).astype(np.int64).T
+    cell = row * (column.max(initial=0) + 1) + column
+    by_cell = np.argsort(cell, kind="stable")
+    ordered = cell[by_cell]
+    place = np.empty(len(cell), np.int64)
+    place[by_cell] = np.arange(len(cell)) - np.searchsorted(ordered, ordered)
+    return place
 
 
 def normalised(descriptors: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from lbr.types import LocalFeatures
 
 class SiftSettings(ExtractorSettings):
     name: Literal["sift"] = "sift"
+    spread_px: int | None = Field(default=24, ge=1)  # a pose wants keypoints all over the image
     contrast_threshold: float = Field(default=0.02, ge=0, description="OpenCV's; COLMAP's default is the same 0.02")
     edge_threshold: float = Field(default=10.0, gt=0)
     octave_layers: int = Field(default=3, ge=1)

@@ -86,7 +86,9 @@ def read_model(folder: Path) -> pycolmap.Reconstruction:
         model = pycolmap.Reconstruction(folder)
     except (ValueError, RuntimeError, IndexError, MemoryError) as error:
         reason = str(error).split("] ")[-1]
-        raise DataError(f"{folder}: no usable COLMAP model (cameras, images, points3D .bin or .txt): {reason}") from None
+        raise DataError(
+            f"{folder}: no usable COLMAP model (cameras, images, points3D .bin or .txt): {reason}"
+        ) from None
     if model.num_reg_images() == 0:
         raise DataError(f"{folder}: the COLMAP model has no image with a pose")
     return model

@@ -59,9 +59,7 @@ class FeatureFile:
             group = self._file[name]
             return _read_hloc(group) if self.is_hloc else _read_ours(group)
         except (OSError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{self.path}: features of '{name}' are unreadable ({error}); extract them again"
-            ) from None
+            raise DataError(f"{self.path}: features of '{name}' are unreadable ({error}); extract them again") from None
 
 
 def write_features(path: Path, items: Iterable[tuple[str, LocalFeatures]], extractor: str = "") -> None:

@@ -71,7 +71,9 @@ def matches_to_arrays(matches: dict[str, Matches]) -> dict[str, np.ndarray]:
     return {
         "partners": np.frombuffer("\n".join(matches).encode(), np.uint8),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        "indices": np.concatenate([np.zeros((0, 2), np.int32), *(m.indices for m in matches.values())]).astype(np.int32),
+        "indices": np.concatenate([np.zeros((0, 2), np.int32), *(m.indices for m in matches.values())]).astype(
+            np.int32
+        ),
         "scores": np.concatenate([np.zeros(0, np.float32), *(m.scores for m in matches.values())]).astype(np.float32),
     }
 

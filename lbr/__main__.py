@@ -1,0 +1,7 @@
+"""`python -m lbr`."""
+
+import sys
+
+from lbr.cli import main
+
+sys.exit(main())

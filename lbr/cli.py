@@ -1,0 +1,129 @@
+"""The command line: verbs that parse, call a stage, and print what it says. Imports the rest only once it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lbr.pipeline.stages import Report, Stages
+
+OK, PROBLEMS, FAILED = 0, 1, 2
+
+STAGES = {
+    "extract": "local features of the db and query images",
+    "pairs": "which db images to match with each other",
+    "match": "match those pairs",
+    "reconstruct": "3D points (with given poses, or structure from motion) and the map",
+    "localize": "poses of the queries",
+    "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
+}
+OTHERS = {
+    "run": "all of these, in order; what is there already is reused",
+    "config": "print the resolved configuration",
+    "info": "what is in a map, a feature or match file, or a result",
+}
+EPILOG = """Exit code: 0 all done; 1 done, but some items could not be processed (listed); 2 could not run.
+Example: lbr run --config configs/folder.yaml dataset.root=my/photographs workspace=out localization.cluster_size=10"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
+    # Read by the BLAS and OpenMP libraries as they load: waiting threads must sleep, or neighbours slow everything.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options = _parser().parse_args(arguments)
+    from lbr.errors import LbrError
+
+    try:
+        return options.handle(options)
+    except LbrError as error:
+        print(f"lbr {options.verb}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"lbr {options.verb}: stopped; the same command goes on from here", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "lbr", description="Localization by recognition: from photographs to camera poses.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, text in {**STAGES, **OTHERS}.items():
+        sub = verbs.add_parser(verb, help=text, description=text, epilog=EPILOG,
+                               formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        if verb == "info":
+            sub.add_argument("path", type=Path)
+            sub.set_defaults(handle=_info)
+            continue
+        sub.add_argument("--config", type=Path, required=True, metavar="FILE")
+        sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+        sub.set_defaults(handle=_print_config if verb == "config" else _run_stages)
+        if verb != "config":
+            sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
+        if verb in ("evaluate", "run"):
+            sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
+    return parser
+
+
+def _run_stages(options: argparse.Namespace) -> int:
+    from lbr.config import load_config
+    from lbr.pipeline.stages import Stages
+
+    stages = Stages(load_config(options.config, options.overrides), options.overwrite)
+    problems: dict[str, None] = {}
+    for verb in STAGES if options.verb == "run" else (options.verb,):
+        if verb != "evaluate":
+            for report in _reports(getattr(stages, verb)):
+                _print_report(verb, report)
+                problems.update(dict.fromkeys(map(str, report.problems)))
+        elif options.verb == "evaluate" or stages.dataset.truth:
+            _print_scores(stages, options.compare_with)
+        else:
+            print("evaluate     skipped: the dataset has no true poses (dataset.ground_truth)")
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    if problems:
+        print(f"{len(problems)} problem(s); everything else is done", file=sys.stderr)
+    return PROBLEMS if problems else OK
+
+
+def _reports(stage: Callable[[], Report | list[Report]]) -> list[Report]:
+    made = stage()
+    return made if isinstance(made, list) else [made]
+
+
+def _print_report(verb: str, report: Report) -> None:
+    print(f"{verb:<12} {report.output}: {report.summary}{' [reused]' if report.reused else ''}", flush=True)
+
+
+def _print_scores(stages: Stages, compare_with: str | None) -> None:
+    from lbr.pipeline.scoring import compare_runs, evaluate
+    from lbr.pipeline.workspace import Workspace
+
+    settings, truth = stages.config.evaluation, stages.dataset.truth
+    path, text = evaluate(stages.workspace, truth, settings)
+    print(f"{'evaluate':<12} {path}\n\n{text}")
+    if compare_with:
+        print(compare_runs(Workspace(stages.workspace.root, compare_with), stages.workspace, truth, settings))
+
+
+def _print_config(options: argparse.Namespace) -> int:
+    from lbr.config import dump_config, load_config
+
+    print(dump_config(load_config(options.config, options.overrides)), end="")
+    return OK
+
+
+def _info(options: argparse.Namespace) -> int:
+    from lbr.pipeline.info import describe
+
+    print(describe(options.path))
+    return OK

@@ -1,0 +1,39 @@
+"""What every dataset is, whatever its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.text_lists import Problem
+from lbr.types import Query
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Db images to map, queries to localize.
+
+    image_root: names are relative to it. cameras: of the db images, by name. poses: cam_from_world of the db images,
+    None when there is no reference model. model: its folder. queries: in the order of their list. truth: file of
+    query poses, which evaluate alone reads. problems: what of the dataset could not be used.
+    """
+
+    image_root: Path
+    cameras: Mapping[str, Camera]
+    poses: Mapping[str, Pose] | None
+    queries: tuple[Query, ...]
+    model: Path | None = None
+    truth: Path | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def db_names(self) -> list[str]:
+        return list(self.cameras)
+
+    @property
+    def model_files(self) -> list[Path]:
+        """The files of the reference model, none without one."""
+        return sorted(path for path in self.model.iterdir() if path.is_file()) if self.model else []

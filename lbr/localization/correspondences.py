@@ -1,0 +1,45 @@
+"""2D-3D correspondences: matches with db images lifted to the map's points, and the clusters they form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lbr.mapping.map import Map
+from lbr.types import Correspondences, LocalFeatures, Matches
+
+
+def lift(scene: Map, query: LocalFeatures, images: Sequence[int], matches: Sequence[Matches]) -> Correspondences:
+    """Matches of the query (a) with `scene.features(image)` (b) of each image -> unique (keypoint, point) pairs.
+
+    A pair found through several images is kept once and credited to each of them. Pairs are ordered by keypoint.
+    """
+    counts = [len(m) for m in matches]
+    indices = np.concatenate([np.zeros((0, 2), np.int64), *(m.indices for m in matches)])
+    vote_image = np.repeat(np.asarray(images, np.int64), counts)
+    keypoint = indices[:, 0].astype(np.int64)
+    point = scene.point_index[scene.offsets[vote_image] + indices[:, 1]].astype(np.int64)
+    unique, vote_pair = np.unique(keypoint * len(scene.points) + point, return_inverse=True)
+    keypoint, point = np.divmod(unique, len(scene.points))
+    return Correspondences(
+        keypoint, point, query.keypoints[keypoint].astype(np.float64), np.asarray(scene.points[point], np.float64),
+        vote_pair.reshape(-1), vote_image,
+    )  # fmt: skip
+
+
+def seeded_clusters(scene: Map, images: Sequence[int], counts: np.ndarray, size: int) -> Iterator[list[int]]:
+    """Clusters of db images that show the same place, the most promising first.
+
+    The image with most matches (`counts`, int [len(images)]) seeds a cluster of at most `size`: itself and those that
+    share points with it, most matches first; the next cluster is seeded by the best of the rest. Connected components
+    would join a whole street, and drown the right images in the false matches of the others.
+    """
+    left = {image: int(count) for image, count in zip(images, counts, strict=True) if count > 0}
+    while left:
+        seed = max(left, key=lambda image: (left[image], -image))
+        others = [int(i) for i in scene.covisible(seed)[0] if int(i) in left]
+        cluster = [seed, *sorted(others, key=lambda image: (-left[image], image))[: size - 1]]
+        yield cluster
+        for image in cluster:
+            del left[image]

@@ -1,0 +1,121 @@
+"""Camera pose from 2D-3D correspondences: RANSAC and refinement by pycolmap or poselib, and its covariance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pycolmap
+from pydantic import Field
+
+from lbr.errors import ConfigError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
+from lbr.settings import Settings
+from lbr.types import Correspondences, PoseEstimate
+
+MIN_PAIRS = 4  # three give up to four poses; the fourth chooses
+# pycolmap's tangent of a rotation is a quaternion's, half of the rotation vector (checked in tests/test_pnp.py)
+_HALF_ANGLE = np.diag([2.0, 2.0, 2.0, 1.0, 1.0, 1.0])
+
+
+class PnpSettings(Settings):
+    """RANSAC: inliers reproject within max_error_px."""
+
+    engine: Literal["pycolmap", "poselib"] = "pycolmap"
+    max_error_px: float = Field(default=12.0, gt=0)
+    confidence: float = Field(default=0.99999, gt=0, lt=1)
+    min_iterations: int = Field(default=100, ge=1)
+    max_iterations: int = Field(default=10000, ge=1)
+
+
+def reprojection_errors(camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray) -> np.ndarray:
+    """Pixels float64 [N] between points2d [N, 2] and the projections of points3d [N, 3]; inf behind the camera."""
+    errors = np.linalg.norm(project(camera, pose, points3d) - points2d, axis=1)
+    return np.where(np.isfinite(errors), errors, np.inf)
+
+
+def estimate_pose(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
+    """Pose by RANSAC and refinement over its inliers; None when there is none.
+
+    A camera whose focal length nobody gave (`source` other than 'given') has it estimated as well; the estimate's
+    camera tells the result. The same seed gives the same pose, bit for bit.
+    """
+    if len(pairs) < MIN_PAIRS:
+        return None
+    if settings.engine == "poselib" and camera.source == "given":
+        return _estimate_poselib(pairs, camera, settings, seed)
+    options = pycolmap.AbsolutePoseEstimationOptions()
+    options.estimate_focal_length = camera.source != "given"
+    options.ransac.max_error = settings.max_error_px
+    options.ransac.confidence = settings.confidence
+    options.ransac.min_num_trials = settings.min_iterations
+    options.ransac.max_num_trials = settings.max_iterations
+    options.ransac.random_seed = seed
+    working = to_pycolmap_camera(camera)
+    found = pycolmap.estimate_absolute_pose(pairs.points2d, pairs.points3d, working, options)
+    if found is None or not np.any(found["inlier_mask"]):
+        return None
+    pose, mask = from_rigid3d(found["cam_from_world"]), np.asarray(found["inlier_mask"], bool)
+    estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
+    return refine_pose(pairs, mask, pose, estimated, refine_focal=options.estimate_focal_length)
+
+
+def refine_pose(
+    pairs: Correspondences, mask: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float = 1.0,
+    refine_focal: bool = False,
+) -> PoseEstimate | None:  # fmt: skip
+    """Minimise the Cauchy-robust reprojection error of the pairs of a boolean mask [M], from `pose`.
+
+    None when fewer than MIN_PAIRS are in the mask or the solver fails.
+    """
+    if np.count_nonzero(mask) < MIN_PAIRS:
+        return None
+    options = pycolmap.AbsolutePoseRefinementOptions()
+    options.loss_function_scale = loss_scale_px
+    options.refine_focal_length = refine_focal
+    working = to_pycolmap_camera(camera)
+    found = pycolmap.refine_absolute_pose(
+        to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, working, options, return_covariance=True
+    )
+    if found is None or not np.isfinite(found["cam_from_world"].translation).all():
+        return None
+    refined = from_rigid3d(found["cam_from_world"])
+    estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
+    covariance = _scaled_covariance(np.asarray(found["covariance"]), pairs, mask, refined, estimated)
+    return PoseEstimate(refined, mask, covariance, estimated)
+
+
+def _scaled_covariance(
+    covariance: np.ndarray, pairs: Correspondences, mask: np.ndarray, pose: Pose, camera: Camera
+) -> np.ndarray | None:
+    """The solver's covariance is of residuals of one pixel: scaled by their variance, sum(r^2) / (2 M - 6)."""
+    if covariance.shape != (6, 6) or not np.isfinite(covariance).all():
+        return None
+    errors = reprojection_errors(camera, pose, pairs.points2d[mask], pairs.points3d[mask])
+    variance = np.sum(np.square(errors[np.isfinite(errors)])) / max(1, 2 * len(errors) - 6)
+    return variance * (_HALF_ANGLE @ covariance @ _HALF_ANGLE)
+
+
+def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
+    try:
+        import poselib
+    except ImportError:
+        raise ConfigError("localization.pnp.engine=poselib needs the package poselib: pip install poselib") from None
+    ransac = {
+        "max_reproj_error": settings.max_error_px, "success_prob": settings.confidence, "seed": seed,
+        "min_iterations": settings.min_iterations, "max_iterations": settings.max_iterations,
+    }  # fmt: skip
+    description = {
+        "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params)
+    }  # fmt: skip
+    found, info = poselib.estimate_absolute_pose(pairs.points2d, pairs.points3d, description, ransac, {})
+    mask = np.asarray(info["inliers"], bool)
+    if mask.shape != (len(pairs),) or not mask.any():
+        return None
+    return refine_pose(pairs, mask, Pose.from_quaternion(found.q, found.t), camera)
+
+
+def _fields(camera: Camera) -> tuple[str, int, int, tuple[float, ...]]:
+    return camera.model, camera.width, camera.height, camera.params

@@ -1,0 +1,176 @@
+"""The map a localizer opens: read-only arrays on disk, memory-mapped (docs/formats.md, `map/`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import ModelArrays
+from lbr.io.files import atomic_path, read_text
+from lbr.types import LocalFeatures
+
+FORMAT, VERSION = "lbr-map", 1
+ARRAYS = (
+    "camera_index", "poses", "offsets", "keypoints", "descriptors", "point_index", "points", "point_errors",
+    "track_lengths", "covisible_indptr", "covisible_indices", "covisible_counts",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Images with poses, and of their keypoints those that have a 3D point.
+
+    names: [I], sorted. cameras: the different ones; camera_index: int32 [I]. poses: float64 [I, 3, 4] cam_from_world.
+    Observations of image i are offsets[i]:offsets[i+1] of keypoints float32 [O, 2] (pixels), descriptors float16
+    [O, D] and point_index int32 [O]. points: float64 [P, 3] metres; point_errors: float32 [P] pixels;
+    track_lengths: int32 [P]. covisibility: int32 CSR [I, I], shared points of two images, 0 on the diagonal.
+    extractor: the configuration of the local feature, {} when unknown.
+    """
+
+    names: tuple[str, ...]
+    cameras: tuple[Camera, ...]
+    camera_index: np.ndarray
+    poses: np.ndarray
+    offsets: np.ndarray
+    keypoints: np.ndarray
+    descriptors: np.ndarray
+    point_index: np.ndarray
+    points: np.ndarray
+    point_errors: np.ndarray
+    track_lengths: np.ndarray
+    covisibility: sparse.csr_matrix
+    extractor: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.names)})
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index_of(self, name: str) -> int:
+        """Raises DataError when the map has no such image."""
+        index: dict[str, int] = self._index  # type: ignore[attr-defined]  # set once, in __post_init__
+        if name not in index:
+            raise DataError(f"the map has no image '{name}'")
+        return index[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index  # type: ignore[attr-defined]
+
+    def pose(self, image: int) -> Pose:
+        return Pose(self.poses[image, :, :3], self.poses[image, :, 3])
+
+    def camera(self, image: int) -> Camera:
+        return self.cameras[self.camera_index[image]]
+
+    def observations(self, image: int) -> slice:
+        return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
+
+    def features(self, image: int) -> LocalFeatures:
+        """The keypoints of an image that have a point, with their descriptors; scores are 1."""
+        span = self.observations(image)
+        keypoints = self.keypoints[span]
+        return LocalFeatures(
+            keypoints, np.ones(len(keypoints), np.float32), self.descriptors[span], self.camera(image).size
+        )
+
+    def covisible(self, image: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images that share points with this one, most first (ties by index), and how many: int [K], int [K]."""
+        row = slice(self.covisibility.indptr[image], self.covisibility.indptr[image + 1])
+        others, counts = self.covisibility.indices[row], self.covisibility.data[row]
+        order = np.lexsort((others, -counts))
+        return others[order], counts[order]
+
+
+def build_map(
+    model: ModelArrays, descriptors: Mapping[int, np.ndarray] | list[np.ndarray], extractor: Mapping[str, Any]
+) -> Map:
+    """A map from a triangulated model and the descriptors [N_i, D] of image i's keypoints, in the model's order.
+
+    Raises DataError when the model has no points, or descriptors and keypoints of an image differ in number.
+    """
+    if not len(model.points):
+        raise DataError("the model has no points: nothing can be localized in it")
+    seen = model.point_index >= 0
+    kept: list[np.ndarray] = []
+    for i, name in enumerate(model.names):
+        mask = seen[model.offsets[i] : model.offsets[i + 1]]
+        if len(descriptors[i]) != len(mask):
+            raise DataError(
+                f"{name}: {len(descriptors[i])} descriptors for {len(mask)} keypoints of the model; extract again"
+            )
+        kept.append(descriptors[i][mask].astype(np.float16))
+    counts = np.array([len(d) for d in kept])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    cameras = tuple(dict.fromkeys(model.cameras))
+    where = {camera: k for k, camera in enumerate(cameras)}
+    point_index = model.point_index[seen]
+    return Map(
+        names=model.names, cameras=cameras, camera_index=np.array([where[c] for c in model.cameras], np.int32),
+        poses=np.stack([p.matrix for p in model.poses]), offsets=offsets, keypoints=model.keypoints[seen],
+        descriptors=np.concatenate(kept), point_index=point_index, points=model.points,
+        point_errors=model.point_errors, track_lengths=np.bincount(point_index, minlength=len(model.points)).astype(np.int32),
+        covisibility=covisibility(offsets, point_index, len(model.points)), extractor=dict(extractor),
+    )  # fmt: skip
+
+
+def covisibility(offsets: np.ndarray, point_index: np.ndarray, num_points: int) -> sparse.csr_matrix:
+    """int32 CSR [I, I]: how many points two images share, from observations grouped by image (offsets [I+1])."""
+    images = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    seen = sparse.csr_matrix((np.ones(len(images), np.int32), (images, point_index)), (len(offsets) - 1, num_points))
+    seen.data[:] = 1  # an image that observes a point twice still shares it once
+    shared = (seen @ seen.T).tocsr()
+    shared.setdiag(0)
+    shared.eliminate_zeros()
+    shared.sort_indices()
+    return shared
+
+
+def write_map(folder: Path, scene: Map) -> None:
+    """Write a map, whole or not at all."""
+    arrays = {
+        "covisible_indptr": scene.covisibility.indptr.astype(np.int64),
+        "covisible_indices": scene.covisibility.indices.astype(np.int32),
+        "covisible_counts": scene.covisibility.data.astype(np.int32),
+    }
+    header = {
+        "format": FORMAT, "version": VERSION, "extractor": dict(scene.extractor), "names": scene.names,
+        "cameras": [[c.model, c.width, c.height, *c.params] for c in scene.cameras],
+    }  # fmt: skip
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        for name in ARRAYS:
+            np.save(temporary / f"{name}.npy", arrays[name] if name in arrays else getattr(scene, name))
+        (temporary / "map.json").write_text(json.dumps(header))
+
+
+def open_map(folder: Path) -> Map:
+    """Open a map; arrays stay on disk until they are read. Raises DataError when it is absent or broken."""
+    if not (folder / "map.json").is_file():
+        raise DataError(f"{folder}: no map there (map.json is missing); run reconstruct first")
+    header = json.loads(read_text(folder / "map.json"))
+    if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+        raise DataError(
+            f"{folder}: is {header.get('format')} version {header.get('version')}, wanted {FORMAT} version {VERSION}"
+        )
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: broken map ({error}); reconstruct again") from None
+    shared = [arrays.pop(f"covisible_{part}") for part in ("counts", "indices", "indptr")]
+    size = len(header["names"])
+    matrix = sparse.csr_matrix((size, size), dtype=np.int32)
+    matrix.data, matrix.indices, matrix.indptr = shared  # as they are: the constructor would copy and check them
+    cameras = tuple(Camera(model, w, h, tuple(params)) for model, w, h, *params in header["cameras"])
+    return Map(
+        names=tuple(header["names"]), cameras=cameras, covisibility=matrix, extractor=header["extractor"], **arrays
+    )

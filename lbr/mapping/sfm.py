@@ -1,0 +1,76 @@
+"""Structure from motion for photographs without poses: incremental or global, by pycolmap."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pycolmap
+from pydantic import Field
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import build_model
+from lbr.mapping.database import Pair, write_database
+from lbr.settings import Settings
+
+
+class SfmSettings(Settings):
+    """Poses and points from the photographs alone."""
+
+    name: Literal["sfm"] = "sfm"
+    method: Literal["incremental", "global"] = "incremental"
+    min_matches: int = Field(default=15, ge=1)
+    min_model_size: int = Field(default=3, ge=2, description="smaller models are dropped")
+
+
+def structure_from_motion(
+    cameras: Mapping[str, Camera], keypoints: Mapping[str, np.ndarray], matches: Mapping[Pair, np.ndarray],
+    settings: SfmSettings, seed: int = 0,
+) -> list[pycolmap.Reconstruction]:  # fmt: skip
+    """Verify the matches and reconstruct; the models found, largest first (disjoint places give several).
+
+    Cameras whose source is 'given' keep their intrinsics; others have them refined. Equal cameras are one camera.
+    Raises DataError when no model came out.
+    """
+    placeholder = build_model(cameras, {name: Pose.identity() for name in cameras})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "database.db")
+        write_database(path, placeholder, keypoints, matches, verified=False)
+        verifier, two_view = pycolmap.GeometricVerifierOptions(), pycolmap.TwoViewGeometryOptions()
+        verifier.num_threads = 1
+        two_view.min_num_inliers = settings.min_matches
+        two_view.ransac.random_seed = seed
+        pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
+        models = _reconstruct(path, Path(folder), cameras, settings, seed)
+    if not models:
+        raise DataError(
+            f"structure from motion found no model in {len(cameras)} images and {len(matches)} matched pairs: "
+            "too little overlap, too few matches, or no baseline"
+        )
+    return sorted(models, key=lambda model: -model.num_reg_images())
+
+
+def _reconstruct(
+    database: Path, folder: Path, cameras: Mapping[str, Camera], settings: SfmSettings, seed: int
+) -> list[pycolmap.Reconstruction]:
+    out = folder / "models"
+    out.mkdir()
+    fixed = all(camera.source == "given" for camera in cameras.values())
+    if settings.method == "global":
+        options = pycolmap.GlobalPipelineOptions()
+        options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
+        found = pycolmap.global_mapping(database, folder, out, options)
+    else:
+        options = pycolmap.IncrementalPipelineOptions()
+        options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
+        options.extract_colors = False
+        options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
+        found = pycolmap.incremental_mapping(database, folder, out, options)
+    shutil.rmtree(out)
+    return [model for model in found.values() if model.num_reg_images() >= settings.min_model_size]

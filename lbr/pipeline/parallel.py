@@ -1,0 +1,119 @@
+"""`parallel_map`: the one way to run a function over many items, with progress, in order, whatever the workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+from tqdm import tqdm
+
+from lbr.errors import ConfigError
+from lbr.settings import Settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ParallelSettings(Settings):
+    """workers: 0 takes one for each core. Every worker uses cores / workers threads (at least one) in its libraries."""
+
+    backend: Literal["threads", "processes", "ray"] = "threads"
+    workers: int = Field(default=0, ge=0)
+
+    @property
+    def num_workers(self) -> int:
+        return self.workers or num_cores()
+
+
+def num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parallel_map(
+    function: Callable[[Item], Result], items: Sequence[Item], settings: ParallelSettings, label: str
+) -> Iterator[tuple[Item, Result]]:
+    """(item, function(item)) in the order of the items, with a progress bar.
+
+    At most two items a worker are in flight, so that results which are not taken yet do not pile up. For the backends
+    'processes' and 'ray', function and items must pickle.
+    """
+    workers = min(settings.num_workers, max(1, len(items)))
+    results = _serial(function, items) if workers == 1 else _pooled(function, items, settings, workers)
+    # On a terminal the bar moves; in a log file it says one line every half minute, and a last one.
+    terminal = sys.stderr.isatty()
+    yield from tqdm(results, label, len(items), unit="", mininterval=0.1 if terminal else 30, disable=not items)
+
+
+def limit_threads(threads: int) -> None:
+    """Threads of OpenCV, BLAS and torch (once it is imported) in this process."""
+    import cv2
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    cv2.setNumThreads(threads)
+    # Only when it changes: OpenBLAS complains of its buffers when it is told again and again.
+    if any(library["num_threads"] != threads for library in threadpool_info()):
+        threadpool_limits(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    limit_threads(num_cores())
+    for item in items:
+        yield item, function(item)
+
+
+def _pooled(
+    function: Callable[[Item], Result], items: Sequence[Item], settings: ParallelSettings, workers: int
+) -> Iterator[tuple[Item, Result]]:
+    threads = max(1, num_cores() // workers)
+    if settings.backend == "ray":
+        yield from _ray(function, items, workers, threads)
+        return
+    pool: Executor
+    if settings.backend == "threads":
+        limit_threads(threads)
+        pool = ThreadPoolExecutor(workers)
+    else:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), limit_threads, (threads,))
+    with pool:
+        yield from _in_order(
+            lambda item: pool.submit(function, item), items, 2 * workers, lambda future: future.result()
+        )
+
+
+def _ray(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, threads: int
+) -> Iterator[tuple[Item, Result]]:
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("parallel.backend=ray needs the package ray: pip install ray") from None
+    if not ray.is_initialized():
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    task = ray.remote(num_cpus=1)(_limited)
+    yield from _in_order(lambda item: task.remote(function, item, threads), items, 2 * workers, ray.get)
+
+
+def _limited(function: Callable[[Item], Result], item: Item, threads: int) -> Result:
+    limit_threads(threads)
+    return function(item)
+
+
+def _in_order(
+    submit: Callable[[Item], Future | Any], items: Sequence[Item], ahead: int, result: Callable[[Any], Result]
+) -> Iterator[tuple[Item, Result]]:
+    waiting: deque[tuple[Item, Any]] = deque()
+    for item in items:
+        waiting.append((item, submit(item)))
+        if len(waiting) >= ahead:
+            first, handle = waiting.popleft()
+            yield first, result(handle)
+    for first, handle in waiting:
+        yield first, result(handle)

@@ -1,0 +1,57 @@
+"""The result files of a run: localizations.jsonl, with everything, and poses.txt, as the benchmarks take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.files import read_text
+from lbr.types import Localization
+
+
+def localization_to_json(result: Localization, condition: str = "all") -> dict[str, Any]:
+    """One line of localizations.jsonl (docs/formats.md): poses as qvec wxyz and tvec, cam_from_world."""
+    estimate = result.estimate
+    record: dict[str, Any] = {
+        "query": result.query, "condition": condition, "status": str(result.status), "reason": result.reason,
+        "reference": result.reference, "counts": dict(result.counts), "notes": list(result.notes),
+        "timings": {k: round(v, 5) for k, v in result.timings.items()}, "tried": list(result.tried),
+        "camera": None if result.camera is None else _camera_to_json(result.camera), "pose": None,
+    }  # fmt: skip
+    if estimate is not None:
+        record["pose"] = {"qvec": estimate.pose.quaternion.tolist(), "tvec": estimate.pose.t.tolist()}
+        record["num_inliers"] = estimate.num_inliers
+        record["covariance"] = None if estimate.covariance is None else estimate.covariance.tolist()
+        record["position_std_m"] = estimate.position_std
+        record["rotation_std_deg"] = None if estimate.rotation_std is None else float(np.degrees(estimate.rotation_std))
+    return record
+
+
+def read_localizations(path: Path) -> list[dict[str, Any]]:
+    """Lines of localizations.jsonl. Raises DataError when the file is missing or a line is broken."""
+    records = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error}); localize again") from None
+    return records
+
+
+def poses_of(records: Iterable[dict[str, Any]]) -> dict[str, Pose]:
+    """Poses by query, of the records that have one."""
+    return {r["query"]: Pose.from_quaternion(r["pose"]["qvec"], r["pose"]["tvec"]) for r in records if r["pose"]}
+
+
+def _camera_to_json(camera: Camera) -> dict[str, Any]:
+    return {
+        "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params),
+        "source": camera.source,
+    }  # fmt: skip

@@ -1,0 +1,92 @@
+"""The evaluate stage: scores of a run from its result files, alone or beside another run. Recomputes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.evaluation import Comparison, EvaluationSettings, PoseScores, compare, pose_errors, score_by_condition
+from lbr.geometry.pose import Pose
+from lbr.io.files import write_text
+from lbr.io.text_lists import read_poses
+from lbr.pipeline.results import poses_of, read_localizations
+from lbr.pipeline.workspace import Workspace
+
+
+def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSettings) -> tuple[Path, str]:
+    """Score a run and write report.json and report.md; the report's path and its text.
+
+    Raises DataError when the run was not localized, there is no truth, or it shares no query with the run.
+    """
+    records = read_localizations(workspace.localizations)
+    true_poses = _truth_of(records, truth)
+    errors = pose_errors(poses_of(records), true_poses)
+    scores = score_by_condition(errors, {r["query"]: r["condition"] for r in records}, settings.thresholds)
+    report = {
+        "run": workspace.run, "thresholds": settings.thresholds, "truth": str(truth),
+        "statuses": Counter(r["status"] for r in records),
+        "scores": {condition: vars(s) for condition, s in scores.items()},
+        "median_seconds": _median_seconds(records),
+        "median_candidates": float(np.median([len(r["tried"]) for r in records])),
+        "queries": {
+            n: {"position_m": float(p), "rotation_deg": float(d)}
+            for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
+        },
+    }  # fmt: skip
+    text = _markdown(workspace.run, scores, settings, report["statuses"], report["median_seconds"])
+    write_text(workspace.report, json.dumps(report, indent=1))
+    write_text(workspace.report.with_suffix(".md"), text)
+    return workspace.report, text
+
+
+def compare_runs(a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings) -> str:
+    """What run b changes against run a, paired per query, as text. Raises DataError as `evaluate`."""
+    records = {ws.run: read_localizations(ws.localizations) for ws in (a, b)}
+    errors = [pose_errors(poses_of(r), _truth_of(r, truth)) for r in records.values()]
+    return _comparison_text(a.run, b.run, compare(*errors, settings.thresholds), settings)
+
+
+def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
+    if truth is None:
+        raise DataError("there are no true poses to evaluate with: set dataset.ground_truth")
+    known = read_poses(truth)
+    found = {r["query"]: known[r["query"]] for r in records if r["query"] in known}
+    if not found:
+        raise DataError(f"{truth}: has the true pose of none of the {len(records)} queries (names must be equal)")
+    return found
+
+
+def _median_seconds(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    steps = dict.fromkeys(step for r in records for step in r["timings"])
+    return {s: float(np.median([r["timings"][s] for r in records if s in r["timings"]])) for s in steps}
+
+
+def _markdown(
+    run: str, scores: Mapping[str, PoseScores], settings: EvaluationSettings, statuses: Mapping[str, int],
+    seconds: Mapping[str, float],
+) -> str:  # fmt: skip
+    limits = " / ".join(f"{m:g} m, {d:g} deg" for m, d in settings.thresholds)
+    lines = [f"# {run}", "", f"| queries | num | median | recall % at {limits} |", "|---|---|---|---|"]
+    for condition, s in scores.items():
+        recall = " / ".join(f"{r:.1f}" for r in s.recall)
+        lines.append(f"| {condition} | {s.num} | {100 * s.median_m:.2f} cm, {s.median_deg:.3f} deg | {recall} |")
+    lines += ["", "Status: " + ", ".join(f"{n} {status}" for status, n in sorted(statuses.items())) + "."]
+    lines += ["Median seconds per query: " + ", ".join(f"{s} {t:.3f}" for s, t in seconds.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _comparison_text(a: str, b: str, found: Comparison, settings: EvaluationSettings) -> str:
+    recall = ", ".join(
+        f"{difference:+.1f} points at {m:g} m, {d:g} deg"
+        for difference, (m, d) in zip(found.recall_difference, settings.thresholds, strict=True)
+    )
+    return (
+        f"{b} against {a}, {found.num} queries in both: nearer in {found.better}, farther in {found.worse} "
+        f"(sign test p = {found.p_value:.3g}), median difference {100 * found.median_difference_m:+.2f} cm; recall {recall}"
+    )

@@ -1,0 +1,126 @@
+"""The functions that `parallel_map` runs: small objects that pickle, open what they need once, and never raise for an item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.features import Extractor, ExtractorConfig, make_extractor
+from lbr.io.features_file import FeatureFile, features_to_arrays
+from lbr.io.images import read_image
+from lbr.io.matches_file import matches_to_arrays
+from lbr.io.text_lists import Problem
+from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
+from lbr.mapping.map import open_map
+from lbr.matching import Matcher, MatcherConfig, make_matcher
+from lbr.retrieval.candidates import CandidatesConfig, Proposer
+from lbr.types import LocalFeatures, Localization, Query, Status
+
+CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
+
+
+class _Reopened:
+    """Cached properties hold open files and networks; a copy sent to another process makes its own."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        cached = {
+            name for kind in type(self).__mro__ for name, v in vars(kind).items() if isinstance(v, cached_property)
+        }
+        return {key: value for key, value in self.__dict__.items() if key not in cached}
+
+
+@dataclass
+class ExtractImage(_Reopened):
+    """Image name -> arrays of its features, or the problem."""
+
+    image_root: Path
+    config: ExtractorConfig
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        return make_extractor(self.config)
+
+    def __call__(self, name: str) -> dict[str, np.ndarray] | Problem:
+        try:
+            return features_to_arrays(self.extractor.extract(read_image(self.image_root / name)))
+        except DataError as error:
+            return Problem(name, str(error))
+
+
+@dataclass
+class MatchImage(_Reopened):
+    """(first image, its partners) -> arrays of their matches, or the problem."""
+
+    features: Path
+    config: MatcherConfig
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        return make_matcher(self.config)
+
+    @cached_property
+    def read(self) -> Any:
+        return lru_cache(CACHED_IMAGES)(FeatureFile(self.features).read)
+
+    def __call__(self, item: tuple[str, tuple[str, ...]]) -> dict[str, np.ndarray] | Problem:
+        first, partners = item
+        try:
+            a = _as_float32(self.read(first))
+            return matches_to_arrays({b: self.matcher.match(a, _as_float32(self.read(b))) for b in partners})
+        except DataError as error:
+            return Problem(first, str(error))
+
+
+@dataclass
+class LocalizeQuery(_Reopened):
+    """Query -> its localization; whatever is wrong with the query becomes a failed one."""
+
+    map: Path
+    features: Path
+    image_root: Path
+    settings: LocalizationSettings
+    candidates: CandidatesConfig
+    seed: int
+
+    @cached_property
+    def localizer(self) -> Localizer:
+        return Localizer(open_map(self.map), self.settings, seed=self.seed)
+
+    @cached_property
+    def file(self) -> FeatureFile:
+        return FeatureFile(self.features)
+
+    @cached_property
+    def proposer(self) -> Proposer:
+        return Proposer(self.candidates)
+
+    def __call__(self, query: Query) -> Localization:
+        try:
+            features = self.file.read(query.name)
+            camera = query.camera or camera_of_photograph(self.image_root / query.name)
+            return self.localizer.localize_features(features, camera, query.name, self.proposer.propose(query.name))
+        except DataError as error:
+            return Localization(query.name, Status.FAILED, str(error))
+
+
+def _as_float32(features: LocalFeatures) -> LocalFeatures:
+    return LocalFeatures(
+        features.keypoints,
+        features.scores,
+        features.descriptors.astype(np.float32),
+        features.image_size,
+        features.labels,
+    )
+
+
+def group_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
+    """(first, partners) items in the order of the first images."""
+    grouped: dict[str, list[str]] = {}
+    for first, second in pairs:
+        grouped.setdefault(first, []).append(second)
+    return [(first, tuple(partners)) for first, partners in grouped.items()]

@@ -1,0 +1,195 @@
+"""Every path of a workspace, and the manifests that say what each output was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lbr
+from lbr.errors import StaleOutput
+from lbr.io.files import PartStore, read_text, remove, write_text
+from lbr.io.text_lists import Problem
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of all outputs under one folder; those of localization under runs/<run>/."""
+
+    root: Path
+    run: str = "default"
+
+    @property
+    def db_features(self) -> Path:
+        return self.root / "features-db.h5"
+
+    @property
+    def query_features(self) -> Path:
+        return self.root / "features-query.h5"
+
+    @property
+    def pairs(self) -> Path:
+        return self.root / "pairs-mapping.txt"
+
+    @property
+    def matches(self) -> Path:
+        return self.root / "matches.h5"
+
+    @property
+    def sfm(self) -> Path:
+        return self.root / "sfm"
+
+    @property
+    def map(self) -> Path:
+        return self.root / "map"
+
+    @property
+    def run_folder(self) -> Path:
+        return self.root / "runs" / self.run
+
+    @property
+    def localizations(self) -> Path:
+        return self.run_folder / "localizations.jsonl"
+
+    @property
+    def poses(self) -> Path:
+        return self.run_folder / "poses.txt"
+
+    @property
+    def report(self) -> Path:
+        return self.run_folder / "report.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an output is made of: the stage, the sections of the configuration it reads, the identity of its inputs."""
+
+    stage: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of the recipe; an output made of it carries it on to what is made from that output."""
+        text = json.dumps([self.stage, self.config, self.inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class Making:
+    """An output in the making: a store for its finished items, the problems met so far, facts for the manifest."""
+
+    parts: PartStore
+    problems: list[Problem] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def reusable(output: Path, recipe: Recipe, overwrite: bool) -> bool:
+    """Whether `output` is there and made of this recipe. With `overwrite`, one made of another is deleted.
+
+    Raises StaleOutput, naming what differs, when it is of another recipe and may not be overwritten: recomputing
+    unasked deletes hours of work on a typo, reusing unasked gives wrong numbers.
+    """
+    if not output.exists():
+        return False
+    made = read_manifest(output)
+    difference = "it has no manifest" if made is None else _difference(output, made, recipe)
+    if difference is None:
+        return True
+    if not overwrite:
+        raise StaleOutput(f"{output}: {difference}; pass --overwrite to make it anew, or another workspace= or run=")
+    remove(output)
+    return False
+
+
+def read_manifest(output: Path) -> dict[str, Any] | None:
+    path = manifest_path(output)
+    return json.loads(read_text(path)) if path.is_file() else None
+
+
+def manifest_path(output: Path) -> Path:
+    return output.with_name(output.name + ".manifest.json")
+
+
+@contextmanager
+def making(output: Path, recipe: Recipe) -> Iterator[Making]:
+    """Make an output: yields a store of parts that belongs to this recipe alone; writes the manifest at the end.
+
+    Killed in between, the parts stay and the next call goes on from them.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = output.with_name(f".{output.name}.{recipe.identity}.parts")
+    for other in output.parent.glob(f".{output.name}.*.parts"):
+        if other != folder:
+            remove(other)
+    start = time.time()
+    work = Making(PartStore(folder))
+    yield work
+    manifest = {
+        "stage": recipe.stage, "identity": recipe.identity, "config": recipe.config, "inputs": recipe.inputs,
+        "versions": versions(), "seconds": round(time.time() - start, 3), **work.facts,
+        "problems": [[p.what, p.why] for p in work.problems],
+    }  # fmt: skip
+    write_text(manifest_path(output), json.dumps(manifest, indent=1, default=str))
+    work.parts.delete()
+
+
+def problems_of(output: Path) -> list[Problem]:
+    """The problems recorded when an output was made: reusing it must not hide them."""
+    manifest = read_manifest(output)
+    return [Problem(what, why) for what, why in manifest["problems"]] if manifest else []
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Digest of the contents of small files (lists, models)."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def digest_images(root: Path, names: Iterable[str]) -> str:
+    """Digest of names, sizes and times of images, which are too many to read."""
+    digest = hashlib.sha256()
+    for name in names:
+        stat = (root / name).stat() if (root / name).exists() else None
+        digest.update(f"{name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"lbr": lbr.__version__, **{name: version(name) for name in ("numpy", "pycolmap", "opencv-python-headless")}}
+
+
+def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | None:
+    """What differs between a manifest and a recipe, in words; None when nothing does."""
+    if made["identity"] == recipe.identity:
+        return None
+    old, new = _flat(made["config"]), _flat(recipe.config)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            return f"was made with {key}={old.get(key)}, now {new.get(key)}"
+    changed = [k for k in {**made["inputs"], **recipe.inputs} if made["inputs"].get(k) != recipe.inputs.get(k)]
+    return f"was made from other {', '.join(changed)}" if changed else "was made by another stage"
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves.update(_flat(value, f"{prefix}{key}."))
+        else:
+            leaves[prefix + key] = value
+    return leaves

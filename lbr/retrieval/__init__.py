@@ -1,0 +1,1 @@
+"""Which images to compare: pairs of db images for mapping, candidates of a query for localization."""

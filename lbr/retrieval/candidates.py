@@ -1,0 +1,52 @@
+"""Candidates of a query: the db images to compare it with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lbr.errors import DataError
+from lbr.io.text_lists import read_pairs
+from lbr.settings import ConfigPath, Settings
+from lbr.types import Candidates
+
+
+class ExhaustiveCandidates(Settings):
+    """Every db image."""
+
+    name: Literal["exhaustive"] = "exhaustive"
+
+
+class ListedCandidates(Settings):
+    """A pairs file, `query db` per line, best first (hloc's retrieval pairs)."""
+
+    name: Literal["list"] = "list"
+    path: ConfigPath
+    max_candidates: int | None = Field(default=None, ge=1)
+
+
+CandidatesConfig = Annotated[ExhaustiveCandidates | ListedCandidates, Field(discriminator="name")]
+
+
+class Proposer:
+    """Gives the candidates of a query; None stands for all db images."""
+
+    def __init__(self, config: CandidatesConfig) -> None:
+        self._listed: Mapping[str, list[str]] | None = None
+        if isinstance(config, ListedCandidates):
+            listed: dict[str, list[str]] = {}
+            for query, reference in read_pairs(config.path):
+                listed.setdefault(query, []).append(reference)
+            self._listed = {query: names[: config.max_candidates] for query, names in listed.items()}
+            self._path = config.path
+
+    def propose(self, query: str) -> Candidates | None:
+        """Raises DataError when a pairs file does not list the query: that is never a search of everything."""
+        if self._listed is None:
+            return None
+        if query not in self._listed:
+            raise DataError(f"'{query}' has no candidates in {self._path}")
+        names = self._listed[query]
+        return Candidates(tuple(names), tuple(-float(rank) for rank in range(len(names))), "list")
