@@ -21,7 +21,7 @@ from lbr.mapping.reconstruct import ReconstructionConfig
 from lbr.mapping.triangulation import TriangulationSettings
 from lbr.matching import MatcherConfig
 from lbr.matching.nearest import NearestSettings
-from lbr.pipeline.parallel import ParallelSettings
+from lbr.parallel import ParallelSettings
 from lbr.retrieval.candidates import CandidatesConfig, ExhaustiveCandidates
 from lbr.retrieval.pairs import PairsConfig, PosePairs
 from lbr.settings import ConfigPath, Located, Settings

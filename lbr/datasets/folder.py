@@ -64,7 +64,7 @@ def _mapped_images(
     if len(missing) == len(cameras):
         raise DataError(f"{image_root}: none of the {len(missing)} images of {model} is there (first: {missing[0]})")
     if missing:
-        why = f"{len(missing)} of {len(cameras)} images are not under {image_root} ({_some(missing)}); left out of the map"
+        why = f"{len(missing)} of {len(cameras)} images are not under {image_root} ({_some(missing)}); left out"
         problems.append(Problem(str(model), why))
     present = [name for name in cameras if name not in set(missing)]
     return {n: cameras[n] for n in present}, {n: poses[n] for n in present}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from lbr.features.extractor import extract_resized
-from lbr.features.neural import NeuralSettings, load_weights, pick_device, pretrained, to_arrays, to_tensor
+from lbr.features.extractor import NeuralSettings, extract_resized
+from lbr.networks import load_weights, pick_device, pretrained, to_arrays, to_tensor
 from lbr.types import LocalFeatures
 
 
@@ -26,8 +26,7 @@ class Aliked:
         from kornia.feature import ALIKED
 
         self.settings, self.device = settings, pick_device(settings.device)
-        # More than asked for, as the network counts before keypoints outside the image are dropped.
-        options = {
+        options: dict[str, Any] = {
             "model_name": settings.model, "max_num_keypoints": settings.max_keypoints,
             "detection_threshold": settings.detection_threshold, "nms_radius": settings.nms_radius,
         }  # fmt: skip

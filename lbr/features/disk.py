@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from lbr.features.extractor import extract_resized
-from lbr.features.neural import NeuralSettings, load_weights, pick_device, pretrained, to_arrays, to_tensor
+from lbr.features.extractor import NeuralSettings, extract_resized
+from lbr.networks import load_weights, pick_device, pretrained, to_arrays, to_tensor
 from lbr.types import LocalFeatures
 
 

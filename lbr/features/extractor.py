@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from lbr.geometry.pixels import fit_within, from_centre_origin, rescale
 from lbr.io.images import resize
-from lbr.settings import Settings
+from lbr.settings import ConfigPath, Settings
 from lbr.types import LocalFeatures
 
 
@@ -23,21 +24,24 @@ class ExtractorSettings(Settings):
     )
 
 
+class NeuralSettings(ExtractorSettings):
+    """Settings of a learned local feature; `weights` is a checkpoint, or null for kornia's own download."""
+
+    weights: ConfigPath | None = None
+    device: str = "auto"
+
+
 class Extractor(Protocol):
     """A local feature: `extract(image)` takes RGB uint8 [H, W, 3]; descriptors are L2-normalised."""
 
     def extract(self, image: np.ndarray) -> LocalFeatures: ...
 
 
-class Detections(Protocol):
-    """A raw detector: RGB uint8 [H, W, 3] -> keypoints [N, 2] from the first pixel's centre, scores [N], descriptors [N, D]."""
-
-    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+# A raw detector: RGB uint8 [H, W, 3] -> keypoints [N, 2] from the first pixel's centre, scores [N], descriptors [N, D]
+Detect = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
-def extract_resized(
-    image: np.ndarray, detect: Detections, settings: ExtractorSettings, multiple: int = 1
-) -> LocalFeatures:
+def extract_resized(image: np.ndarray, detect: Detect, settings: ExtractorSettings, multiple: int = 1) -> LocalFeatures:
     """Run a raw detector on the shrunk image and give features of the full one.
 
     `multiple`: the detector's input sides are made multiples of it (by resizing, so no pixel is lost).
@@ -52,13 +56,14 @@ def extract_resized(
     # Equal scores and positions (SIFT's second orientations) are told apart by the descriptor's first bins.
     ties = descriptors[:, :4].T[::-1] if descriptors.size else ()
     order = np.lexsort((*ties, keypoints[:, 0], keypoints[:, 1], -scores))
-    order = order[((keypoints >= 0) & (keypoints < size)).all(axis=1)[order]]
+    inside = np.all((keypoints >= 0) & (keypoints < np.array(size)), axis=1)
+    order = order[inside[order]]
     if settings.spread_px is not None:
         order = order[np.argsort(_place_in_cell(keypoints[order], settings.spread_px), kind="stable")]
     order = order[: settings.max_keypoints]
     full = rescale(keypoints[order], size, (width, height)).astype(np.float32)
     full = np.minimum(
-        full, np.nextafter(np.float32([width, height]), np.float32(0))
+        full, np.nextafter(np.array([width, height], np.float32), np.float32(0))
     )  # rounding must not leave the image
     return LocalFeatures(full, scores[order].astype(np.float32), normalised(descriptors[order]), (width, height))
 

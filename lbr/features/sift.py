@@ -36,14 +36,14 @@ class Sift:
         s = self.settings
         # Made for each image: cv2.SIFT objects are not safe to share between threads.
         # Precise upscaling, or keypoints of the first octave sit a quarter of a pixel off.
-        sift = cv2.SIFT_create(
+        sift = cv2.SIFT_create(  # type: ignore[attr-defined]  # missing in OpenCV 5's stubs
             0, s.octave_layers, s.contrast_threshold, s.edge_threshold, s.sigma, cv2.CV_32F, enable_precise_upscale=True
         )
         found, descriptors = sift.detectAndCompute(to_grey(image), None)
         if not found:
             return np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.float32)
         scores = np.fromiter((k.response for k in found), np.float32, len(found))
-        return cv2.KeyPoint.convert(found), scores, root_sift(descriptors)
+        return np.asarray(cv2.KeyPoint.convert(found), np.float32), scores, root_sift(descriptors)
 
 
 def root_sift(descriptors: np.ndarray) -> np.ndarray:

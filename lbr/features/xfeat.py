@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from lbr.features.extractor import extract_resized
-from lbr.features.neural import NeuralSettings, load_weights, pick_device, pretrained, to_arrays, to_tensor
+from lbr.features.extractor import NeuralSettings, extract_resized
+from lbr.networks import load_weights, pick_device, pretrained, to_arrays, to_tensor
 from lbr.types import LocalFeatures
 
 STRIDE = 32  # XFeat resizes to multiples of it by itself, but then returns coordinates that are a bit off
@@ -26,7 +26,7 @@ class XFeat:
         from kornia.feature import XFeat as Network
 
         self.settings, self.device = settings, pick_device(settings.device)
-        options = {"top_k": settings.max_keypoints, "detection_threshold": settings.detection_threshold}
+        options: dict[str, Any] = {"top_k": settings.max_keypoints, "detection_threshold": settings.detection_threshold}
         if settings.weights is None:
             network = pretrained(Network.from_pretrained, "xfeat", **options)
         else:

@@ -44,7 +44,8 @@ class Camera:
         expected = MODELS[self.model]
         if len(self.params) != len(expected):
             raise ValueError(
-                f"camera model {self.model} takes {len(expected)} parameters ({' '.join(expected)}), not {len(self.params)}"
+                f"camera model {self.model} takes {len(expected)} parameters ({' '.join(expected)}), "
+                f"not {len(self.params)}"
             )
         if self.width <= 0 or self.height <= 0 or not np.isfinite(self.params).all() or min(self.focal) <= 0:
             raise ValueError(

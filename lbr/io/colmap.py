@@ -20,6 +20,8 @@ from lbr.io.files import atomic_path
 
 pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
 
+Reconstruction = pycolmap.Reconstruction  # for signatures elsewhere
+
 _OBSERVATION = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
 _POINT = np.dtype([("id", "<i8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")])
 
@@ -81,7 +83,7 @@ def project(camera: Camera, cam_from_world: Pose, points: np.ndarray) -> np.ndar
 
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
-    """Read a COLMAP model (binary or text, with or without rigs). Raises DataError when there is none or it is broken."""
+    """Read a COLMAP model, binary or text, with or without rigs. Raises DataError when it is missing or broken."""
     try:
         model = pycolmap.Reconstruction(folder)
     except (ValueError, RuntimeError, IndexError, MemoryError) as error:

@@ -87,7 +87,7 @@ def write_hloc_features(path: Path, items: Iterable[tuple[str, LocalFeatures]]) 
 
 def features_to_arrays(features: LocalFeatures) -> dict[str, np.ndarray]:
     """As plain arrays with the file's types: keypoints float32 (float16 would move them), descriptors float16."""
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "keypoints": features.keypoints.astype(np.float32),
         "scores": features.scores.astype(np.float32),
         "descriptors": features.descriptors.astype(np.float16),

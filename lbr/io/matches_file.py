@@ -66,7 +66,7 @@ def write_matches(path: Path, items: Iterable[tuple[str, dict[str, np.ndarray]]]
 
 
 def matches_to_arrays(matches: dict[str, Matches]) -> dict[str, np.ndarray]:
-    """Matches of one image with its partners as arrays: partners (names, one a line, UTF-8 bytes), offsets, indices, scores."""
+    """Matches of one image with its partners as arrays: partners (names, one a line, as UTF-8 bytes), offsets, ..."""
     lengths = [len(m) for m in matches.values()]
     return {
         "partners": np.frombuffer("\n".join(matches).encode(), np.uint8),

@@ -1,4 +1,4 @@
-"""The localizer: a query's features and a map in, a `Localization` with its reason out. Nothing here raises for a query."""
+"""The localizer: a query's features and a map in, a `Localization` with its reason out; no query makes it raise."""
 
 from __future__ import annotations
 
@@ -233,5 +233,5 @@ class Localizer:
 
 
 def camera_of_photograph(path: Path) -> Camera:
-    """Intrinsics of a photograph nobody measured: focal length from EXIF, or a guess. Raises DataError if unreadable."""
+    """Intrinsics of a photograph nobody measured: focal length from EXIF, or a guess. Raises as read_image."""
     return guess_camera(*image_size(path), exif_focal_px(path))

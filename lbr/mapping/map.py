@@ -114,11 +114,12 @@ def build_map(
     cameras = tuple(dict.fromkeys(model.cameras))
     where = {camera: k for k, camera in enumerate(cameras)}
     point_index = model.point_index[seen]
+    lengths = np.bincount(point_index, minlength=len(model.points)).astype(np.int32)
     return Map(
         names=model.names, cameras=cameras, camera_index=np.array([where[c] for c in model.cameras], np.int32),
         poses=np.stack([p.matrix for p in model.poses]), offsets=offsets, keypoints=model.keypoints[seen],
         descriptors=np.concatenate(kept), point_index=point_index, points=model.points,
-        point_errors=model.point_errors, track_lengths=np.bincount(point_index, minlength=len(model.points)).astype(np.int32),
+        point_errors=model.point_errors, track_lengths=lengths,
         covisibility=covisibility(offsets, point_index, len(model.points)), extractor=dict(extractor),
     )  # fmt: skip
 

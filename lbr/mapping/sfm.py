@@ -62,15 +62,26 @@ def _reconstruct(
     out = folder / "models"
     out.mkdir()
     fixed = all(camera.source == "given" for camera in cameras.values())
-    if settings.method == "global":
-        options = pycolmap.GlobalPipelineOptions()
-        options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
-        found = pycolmap.global_mapping(database, folder, out, options)
-    else:
-        options = pycolmap.IncrementalPipelineOptions()
-        options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
-        options.extract_colors = False
-        options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
-        found = pycolmap.incremental_mapping(database, folder, out, options)
+    found = (_global if settings.method == "global" else _incremental)(database, folder, out, fixed, settings, seed)
     shutil.rmtree(out)
     return [model for model in found.values() if model.num_reg_images() >= settings.min_model_size]
+
+
+def _incremental(
+    database: Path, folder: Path, out: Path, fixed: bool, settings: SfmSettings, seed: int
+) -> dict[int, pycolmap.Reconstruction]:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
+    options.extract_colors = False
+    options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
+    return pycolmap.incremental_mapping(database, folder, out, options)
+
+
+def _global(
+    database: Path, folder: Path, out: Path, fixed: bool, settings: SfmSettings, seed: int
+) -> dict[int, pycolmap.Reconstruction]:
+    options = pycolmap.GlobalPipelineOptions()
+    options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
+    options.mapper.bundle_adjustment.refine_focal_length = not fixed
+    options.mapper.bundle_adjustment.refine_extra_params = not fixed
+    return pycolmap.global_mapping(database, folder, out, options)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from lbr.errors import ConfigError
-from lbr.features.neural import load_weights, pick_device, pretrained
 from lbr.geometry.pixels import to_centre_origin
+from lbr.networks import load_weights, pick_device, pretrained
 from lbr.settings import ConfigPath, Settings
 from lbr.types import LocalFeatures, Matches
 
@@ -33,8 +33,10 @@ class LightGlueMatcher:
             network = pretrained(LightGlue, f"lightglue ({settings.features})", features=settings.features,
                                  filter_threshold=settings.min_score)  # fmt: skip
         else:
-            options = {k: v for k, v in LightGlue.features[settings.features].items() if k != "weights"}
-            network = LightGlue(features=None, weights=None, filter_threshold=settings.min_score, **options)
+            # features=None, against its annotation, is how kornia builds one without a download
+            options: dict[str, Any] = {"features": None, "weights": None}
+            options |= {k: v for k, v in LightGlue.features[settings.features].items() if k != "weights"}
+            network = LightGlue(filter_threshold=settings.min_score, **options)
             load_weights(network, settings.weights, may_miss=("confidence_thresholds",))
         if network.conf.add_scale_ori or network.conf.add_laf:
             raise ConfigError(

@@ -37,8 +37,10 @@ def _describe_map(path: Path) -> str:
     sizes["map.json"] = (path / "map.json").stat().st_size
     counts = np.diff(scene.offsets)
     lines = [
-        f"map of {len(scene)} images, {len(scene.cameras)} cameras, local feature {scene.extractor.get('name', 'unknown')}",
-        f"{len(scene.points):,} points, mean track {scene.track_lengths.mean():.1f}, mean error {scene.point_errors.mean():.2f} px",
+        f"map of {len(scene)} images, {len(scene.cameras)} cameras, "
+        f"local feature {scene.extractor.get('name', 'unknown')}",
+        f"{len(scene.points):,} points, mean track {scene.track_lengths.mean():.1f}, "
+        f"mean error {scene.point_errors.mean():.2f} px",
         f"{counts.sum():,} observations, per image {counts.min()} to {counts.max()}, median {int(np.median(counts))}",
         f"{scene.covisibility.nnz // 2:,} pairs of images share points",
         f"{sum(sizes.values()) / 1e6:.2f} MB on disk, {sum(sizes.values()) / len(scene) / 1e3:.1f} kB per image:",

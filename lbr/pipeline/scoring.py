@@ -28,18 +28,19 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
     true_poses = _truth_of(records, truth)
     errors = pose_errors(poses_of(records), true_poses)
     scores = score_by_condition(errors, {r["query"]: r["condition"] for r in records}, settings.thresholds)
+    statuses, seconds = Counter(r["status"] for r in records), _median_seconds(records)
     report = {
         "run": workspace.run, "thresholds": settings.thresholds, "truth": str(truth),
-        "statuses": Counter(r["status"] for r in records),
+        "statuses": statuses,
         "scores": {condition: vars(s) for condition, s in scores.items()},
-        "median_seconds": _median_seconds(records),
+        "median_seconds": seconds,
         "median_candidates": float(np.median([len(r["tried"]) for r in records])),
         "queries": {
             n: {"position_m": float(p), "rotation_deg": float(d)}
             for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
         },
     }  # fmt: skip
-    text = _markdown(workspace.run, scores, settings, report["statuses"], report["median_seconds"])
+    text = _markdown(workspace.run, scores, settings, statuses, seconds)
     write_text(workspace.report, json.dumps(report, indent=1))
     write_text(workspace.report.with_suffix(".md"), text)
     return workspace.report, text
@@ -47,9 +48,9 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
 
 def compare_runs(a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings) -> str:
     """What run b changes against run a, paired per query, as text. Raises DataError as `evaluate`."""
-    records = {ws.run: read_localizations(ws.localizations) for ws in (a, b)}
-    errors = [pose_errors(poses_of(r), _truth_of(r, truth)) for r in records.values()]
-    return _comparison_text(a.run, b.run, compare(*errors, settings.thresholds), settings)
+    records = [read_localizations(ws.localizations) for ws in (a, b)]
+    before, after = (pose_errors(poses_of(r), _truth_of(r, truth)) for r in records)
+    return _comparison_text(a.run, b.run, compare(before, after, settings.thresholds), settings)
 
 
 def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
@@ -88,5 +89,6 @@ def _comparison_text(a: str, b: str, found: Comparison, settings: EvaluationSett
     )
     return (
         f"{b} against {a}, {found.num} queries in both: nearer in {found.better}, farther in {found.worse} "
-        f"(sign test p = {found.p_value:.3g}), median difference {100 * found.median_difference_m:+.2f} cm; recall {recall}"
+        f"(sign test p = {found.p_value:.3g}), median difference {100 * found.median_difference_m:+.2f} cm; "
+        f"recall {recall}"
     )

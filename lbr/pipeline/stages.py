@@ -13,7 +13,7 @@ import numpy as np
 from lbr.config import Config
 from lbr.datasets import Dataset, load_dataset
 from lbr.errors import ConfigError, DataError
-from lbr.io.colmap import model_arrays, posed_cameras, read_model, write_model
+from lbr.io.colmap import Reconstruction, model_arrays, posed_cameras, read_model, write_model
 from lbr.io.features_file import FeatureFile, features_from_arrays, write_features
 from lbr.io.files import write_text
 from lbr.io.matches_file import MatchFile, write_matches
@@ -21,17 +21,32 @@ from lbr.io.text_lists import Problem, read_pairs, write_pairs, write_poses
 from lbr.mapping.map import build_map, covisibility, write_map
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import TriangulationSettings, triangulate, verify_pairs
-from lbr.pipeline.parallel import parallel_map
+from lbr.parallel import parallel_map
 from lbr.pipeline.results import localization_to_json, poses_of, read_localizations
 from lbr.pipeline.workers import ExtractImage, LocalizeQuery, MatchImage, group_pairs
 from lbr.pipeline.workspace import (
-    Making, Recipe, Workspace, digest_files, digest_images, digest_text, making, problems_of, read_manifest, reusable,
+    Making,
+    Recipe,
+    Workspace,
+    digest_files,
+    digest_images,
+    digest_text,
+    making,
+    problems_of,
+    read_manifest,
+    reusable,
 )  # fmt: skip
 from lbr.retrieval.candidates import ListedCandidates
 from lbr.retrieval.pairs import (
-    CovisibilityPairs, ListedPairs, PosePairs, pairs_exhaustive, pairs_from_covisibility, pairs_from_poses,
+    CovisibilityPairs,
+    ListedPairs,
+    Pair,
+    PosePairs,
+    pairs_exhaustive,
+    pairs_from_covisibility,
+    pairs_from_poses,
 )  # fmt: skip
-from lbr.types import Matches, Query
+from lbr.types import Camera, Matches, Query
 
 
 @dataclass(frozen=True)
@@ -203,7 +218,14 @@ class Stages:
                 model = self._from_motion(cameras, keypoints, found, config.reconstruction, work)
         write_model(self.workspace.sfm, model)
 
-    def _from_motion(self, cameras: dict, keypoints: dict, found: Iterator, settings: SfmSettings, work: Making):  # noqa: ANN202
+    def _from_motion(
+        self,
+        cameras: dict[str, Camera],
+        keypoints: dict[str, np.ndarray],
+        found: Iterator[tuple[Pair, Matches]],
+        settings: SfmSettings,
+        work: Making,
+    ) -> Reconstruction:
         raw = {pair: matches.indices for pair, matches in found if len(matches) >= settings.min_matches}
         models = structure_from_motion(cameras, keypoints, raw, settings, self.config.seed)
         if len(models) > 1:

@@ -1,4 +1,4 @@
-"""The functions that `parallel_map` runs: small objects that pickle, open what they need once, and never raise for an item."""
+"""What `parallel_map` runs: small objects that pickle, open what they need once, and never raise for an item."""
 
 from __future__ import annotations
 

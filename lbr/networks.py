@@ -1,4 +1,4 @@
-"""What the learned local features share: device, weights from a path, images as tensors."""
+"""What every network here shares: its device, weights from a path, images as tensors. torch is imported when needed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lbr.errors import ConfigError
-from lbr.features.extractor import ExtractorSettings
-from lbr.settings import ConfigPath
 
 if TYPE_CHECKING:
     import torch
-
-
-class NeuralSettings(ExtractorSettings):
-    """Settings of a learned local feature; `weights` is a checkpoint, or null for kornia's own download."""
-
-    weights: ConfigPath | None = None
-    device: str = "auto"
 
 
 def pick_device(name: str) -> str:
