@@ -1,0 +1,70 @@
+"""Engines of the mutual nearest neighbour with second neighbours, interleaved, so that ratios hold on a busy machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from benchmarks.machine import table
+from lbr.matching.nearest import nearest_neighbours
+
+ROUNDS = 9
+
+
+def run() -> str:
+    rows = []
+    for n, m in ((4096, 4096), (2048, 1000), (512, 512)):
+        a, b = _descriptors(n, 0), _descriptors(m, 1)
+        engines: dict[str, Callable[[], object]] = {
+            "lbr (numpy, blocks)": lambda a=a, b=b: nearest_neighbours(a, b),
+            "torch (topk both ways)": lambda a=a, b=b: _torch(a, b),
+            "faiss (two searches)": lambda a=a, b=b: _faiss(a, b),
+            "OpenCV (knnMatch both ways)": lambda a=a, b=b: _opencv(a, b),
+            "floor: one matrix product": lambda a=a, b=b: a @ b.T,
+        }
+        seconds = _interleaved(engines)
+        ours = seconds["lbr (numpy, blocks)"]
+        rows += [[f"{n} x {m}", name, f"{1e3 * s:.1f} ms", f"{s / ours:.2f}"] for name, s in seconds.items()]
+    return table(["size", "engine", "median", "ratio to lbr"], rows)
+
+
+def _interleaved(engines: dict[str, Callable[[], object]]) -> dict[str, float]:
+    taken: dict[str, list[float]] = {name: [] for name in engines}
+    for round_index in range(ROUNDS + 1):
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine()
+            if round_index:  # the first is a warm-up
+                taken[name].append(time.perf_counter() - start)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
+def _descriptors(n: int, seed: int) -> np.ndarray:
+    values = np.abs(np.random.default_rng(seed).normal(size=(n, 128))).astype(np.float32)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _torch(a: np.ndarray, b: np.ndarray) -> object:
+    import torch
+
+    similarity = torch.from_numpy(a) @ torch.from_numpy(b).T
+    return similarity.topk(2, dim=1), similarity.max(0)
+
+
+def _faiss(a: np.ndarray, b: np.ndarray) -> object:
+    import faiss
+
+    found = []
+    for query, base, k in ((a, b, 2), (b, a, 1)):
+        index = faiss.IndexFlatIP(base.shape[1])
+        index.add(base)
+        found.append(index.search(query, k))
+    return found
+
+
+def _opencv(a: np.ndarray, b: np.ndarray) -> object:
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    return matcher.knnMatch(a, b, 2), matcher.match(b, a)
