@@ -1,4 +1,4 @@
-"""Engines of the mutual nearest neighbour with second neighbours, interleaved, so that ratios hold on a busy machine."""
+"""Engines of the mutual nearest neighbour with second neighbours, interleaved so that ratios hold on a busy machine."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def run() -> str:
         ["the pose found", f"{m['status']}, {1e3 * m['error']:.2f} mm off", ""],
     ]
     text = table(["what", "measured", "wanted"], rows)
-    return f"{IMAGES:,} images x {PER_IMAGE:,} observations, {size / 1e9:.2f} GB on disk (written in {made:.0f} s)\n\n{text}"
+    return f"{IMAGES:,} images x {PER_IMAGE:,} observations, {size / 1e9:.2f} GB, written in {made:.0f} s\n\n{text}"
 
 
 def _write(folder: Path) -> None:
@@ -85,9 +85,8 @@ def _write(folder: Path) -> None:
     xyz[:, 1], xyz[:, 2] = rng.uniform(-4, 4, points), rng.uniform(12, 20, points)
     poses = np.tile(np.hstack([np.eye(3), np.zeros((3, 1))]), (IMAGES, 1, 1))
     poses[:, 0, 3] = -2.0 * np.arange(IMAGES)
-    index = (
-        np.repeat(np.arange(IMAGES) // GROUP, PER_IMAGE) * PER_IMAGE + np.tile(np.arange(PER_IMAGE), IMAGES)
-    ).astype(np.int32)
+    group = np.arange(IMAGES) // GROUP
+    index = (np.repeat(group, PER_IMAGE) * PER_IMAGE + np.tile(np.arange(PER_IMAGE), IMAGES)).astype(np.int32)
     keypoints = open_memmap(folder / "keypoints.npy", "w+", np.float32, (total, 2))
     descriptors = open_memmap(folder / "descriptors.npy", "w+", np.float16, (total, WIDTH))
     base = rng.normal(size=(PER_IMAGE * GROUP, WIDTH))
@@ -97,10 +96,9 @@ def _write(folder: Path) -> None:
         seen = xyz[index[rows]] + np.stack([camera, 0 * camera, 0 * camera], 1)
         keypoints[rows] = focal * seen[:, :2] / seen[:, 2:] + np.array(size) / 2
         # the same points look alike in the images of a group, and unlike those of other groups
-        same = np.roll(base[:PER_IMAGE], start // (PER_IMAGE * GROUP), axis=1) + 0.1 * np.roll(
-            base, start, axis=0
-        ).reshape(GROUP, PER_IMAGE, WIDTH)
-        same = same.reshape(-1, WIDTH)
+        look = np.roll(base[:PER_IMAGE], start // (PER_IMAGE * GROUP), axis=1)
+        noise = np.roll(base, start, axis=0).reshape(GROUP, PER_IMAGE, WIDTH)
+        same = (look + 0.1 * noise).reshape(-1, WIDTH)
         descriptors[rows] = same / np.linalg.norm(same, axis=1, keepdims=True)
     members = np.arange(IMAGES).reshape(-1, GROUP)
     others = np.stack([np.delete(members, k, axis=1) for k in range(GROUP)], 1).reshape(-1)

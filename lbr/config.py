@@ -76,7 +76,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         tree = _merge(tree, _parse_override(override))
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(_with_default_names(Config, tree))
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e, path) for e in error.errors())) from None
 
@@ -133,6 +133,19 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         else:
             merged[key] = value
     return merged
+
+
+def _with_default_names(model: type[BaseModel], tree: dict[str, Any]) -> dict[str, Any]:
+    """Sections that have variants (`name`) and do not say which are of the default one."""
+    filled = dict(tree)
+    for key, field in model.model_fields.items():
+        default, section = field.default, tree.get(key)
+        if isinstance(section, dict) and isinstance(default, BaseModel):
+            if "name" in type(default).model_fields:
+                filled[key] = {"name": default.name, **section}  # type: ignore[attr-defined]  # checked the line above
+            else:
+                filled[key] = _with_default_names(type(default), section)
+    return filled
 
 
 def _explain(error: Mapping[str, Any], path: Path) -> str:

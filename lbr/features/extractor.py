@@ -53,19 +53,26 @@ def extract_resized(image: np.ndarray, detect: Detect, settings: ExtractorSettin
         size = (max(1, round(size[0] / multiple)) * multiple, max(1, round(size[1] / multiple)) * multiple)
     keypoints, scores, descriptors = detect(resize(image, size))
     keypoints = from_centre_origin(keypoints.reshape(-1, 2))
+    inside = np.flatnonzero(np.all((keypoints >= 0) & (keypoints < np.array(size)), axis=1))
     # Equal scores and positions (SIFT's second orientations) are told apart by the descriptor's first bins.
-    ties = descriptors[:, :4].T[::-1] if descriptors.size else ()
-    order = np.lexsort((*ties, keypoints[:, 0], keypoints[:, 1], -scores))
-    inside = np.all((keypoints >= 0) & (keypoints < np.array(size)), axis=1)
-    order = order[inside[order]]
+    order = inside[best_keypoints(keypoints[inside], scores[inside], list(descriptors[inside, :4].T), settings)]
+    full = rescale(keypoints[order], size, (width, height)).astype(np.float32)
+    # rounding must not carry a keypoint out of the image
+    full = np.minimum(full, np.nextafter(np.array([width, height], np.float32), np.float32(0)))
+    return LocalFeatures(full, scores[order].astype(np.float32), normalised(descriptors[order]), (width, height))
+
+
+def best_keypoints(
+    keypoints: np.ndarray, scores: np.ndarray, ties: list[np.ndarray], settings: ExtractorSettings
+) -> np.ndarray:
+    """Indices of the at most `max_keypoints` to keep, best first, spread over cells of `spread_px` where it is set.
+
+    keypoints: float [N, 2]; scores: [N]; ties: arrays [N] that order what is equal, so that nothing is left to chance.
+    """
+    order = np.lexsort((*reversed(ties), keypoints[:, 0], keypoints[:, 1], -scores))
     if settings.spread_px is not None:
         order = order[np.argsort(_place_in_cell(keypoints[order], settings.spread_px), kind="stable")]
-    order = order[: settings.max_keypoints]
-    full = rescale(keypoints[order], size, (width, height)).astype(np.float32)
-    full = np.minimum(
-        full, np.nextafter(np.array([width, height], np.float32), np.float32(0))
-    )  # rounding must not leave the image
-    return LocalFeatures(full, scores[order].astype(np.float32), normalised(descriptors[order]), (width, height))
+    return order[: settings.max_keypoints]
 
 
 def _place_in_cell(keypoints: np.ndarray, side: int) -> np.ndarray:

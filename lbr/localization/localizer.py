@@ -35,11 +35,11 @@ class VerificationSettings(Settings):
 
 
 class LocalizationSettings(Settings):
-    matcher: MatcherConfig = NearestSettings(ratio=0.85)
+    matcher: MatcherConfig = NearestSettings(ratio=0.8)
     pnp: PnpSettings = PnpSettings()
     verification: VerificationSettings = VerificationSettings()
     refinement: RefinementSettings = RefinementSettings()
-    cluster_size: int = Field(default=20, ge=1, description="db images of one place that are tried together")
+    cluster_size: int = Field(default=15, ge=1, description="db images of one place that are tried together")
     max_clusters: int = Field(default=10, ge=1)
 
 
