@@ -11,10 +11,9 @@ version = next(
 REQUIRED = [
     "torch>=2.4", "torchvision", "segmentation-models-pytorch>=0.5,<1", "timm>=1.0", "kornia>=0.8",
     "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "h5py>=3.10",
-    "pycolmap>=4.2,<5", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2",
+    "pycolmap>=4.2,<5", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2", "trimesh>=4.4", "embreex>=2.17",
 ]  # fmt: skip
 EXTRAS = {
-    "town": ["trimesh>=4.4", "embreex>=2.17"],
     "pose": ["poselib>=2.0.4"],
     "cluster": ["ray>=2.30"],
     "develop": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,10 @@ STAGES = {
     "reconstruct": "3D points (with given poses, or structure from motion) and the map",
     "localize": "poses of the queries",
     "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
+}
+SCENES = {
+    "town": "build the embedded town at dataset.root (its truth beside it)",
+    "stylize": "copies of the db images as by night, at dusk, in rain, in snow",
 }
 OTHERS = {
     "run": "all of these, in order; what is there already is reused",
@@ -56,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, text in {**STAGES, **OTHERS}.items():
+    for verb, text in {**STAGES, **SCENES, **OTHERS}.items():
         sub = verbs.add_parser(verb, help=text, description=text, epilog=EPILOG,
                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         if verb == "info":
@@ -65,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
             continue
         sub.add_argument("--config", type=Path, required=True, metavar="FILE")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-        sub.set_defaults(handle=_print_config if verb == "config" else _run_stages)
+        sub.set_defaults(handle=_print_config if verb == "config" else _make_scene if verb in SCENES else _run_stages)
         if verb != "config":
             sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
         if verb in ("evaluate", "run"):
@@ -78,30 +82,44 @@ def _run_stages(options: argparse.Namespace) -> int:
     from lbr.pipeline.stages import Stages
 
     stages = Stages(load_config(options.config, options.overrides), options.overwrite)
-    problems: dict[str, None] = {}
+    reports: list[Report] = []
     for verb in STAGES if options.verb == "run" else (options.verb,):
         if verb != "evaluate":
-            for report in _reports(getattr(stages, verb)):
-                _print_report(verb, report)
-                problems.update(dict.fromkeys(map(str, report.problems)))
+            made = getattr(stages, verb)()
+            reports += _print_reports(verb, made if isinstance(made, list) else [made])
         elif options.verb == "evaluate" or stages.dataset.truth:
             _print_scores(stages, options.compare_with)
         else:
             print("evaluate     skipped: the dataset has no true poses (dataset.ground_truth)")
+    return _exit_code(reports)
+
+
+def _make_scene(options: argparse.Namespace) -> int:
+    from lbr.config import load_config
+    from lbr.datasets import load_dataset
+    from lbr.pipeline.scenes import make_stylized, make_town
+
+    config = load_config(options.config, options.overrides)
+    if options.verb == "town":
+        return _exit_code(_print_reports("town", [make_town(config, options.overwrite)]))
+    dataset = load_dataset(config.dataset)
+    return _exit_code(_print_reports("stylize", make_stylized(config, dataset, options.overwrite)))
+
+
+def _print_reports(verb: str, reports: list[Report]) -> list[Report]:
+    for report in reports:
+        print(f"{verb:<12} {report.output}: {report.summary}{' [reused]' if report.reused else ''}", flush=True)
+    return reports
+
+
+def _exit_code(reports: list[Report]) -> int:
+    """Print what could not be done, each problem once; the exit code says whether there was any."""
+    problems = dict.fromkeys(str(problem) for report in reports for problem in report.problems)
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
         print(f"{len(problems)} problem(s); everything else is done", file=sys.stderr)
     return PROBLEMS if problems else OK
-
-
-def _reports(stage: Callable[[], Report | list[Report]]) -> list[Report]:
-    made = stage()
-    return made if isinstance(made, list) else [made]
-
-
-def _print_report(verb: str, report: Report) -> None:
-    print(f"{verb:<12} {report.output}: {report.summary}{' [reused]' if report.reused else ''}", flush=True)
 
 
 def _print_scores(stages: Stages, compare_with: str | None) -> None:

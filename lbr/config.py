@@ -25,6 +25,8 @@ from lbr.parallel import ParallelSettings
 from lbr.retrieval.candidates import CandidatesConfig, ExhaustiveCandidates
 from lbr.retrieval.pairs import PairsConfig, PosePairs
 from lbr.settings import ConfigPath, Located, Settings
+from lbr.stylization.settings import StylizeSettings
+from lbr.town.config import TownConfig
 
 
 class Config(Settings):
@@ -42,6 +44,8 @@ class Config(Settings):
     localization: LocalizationSettings = LocalizationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     parallel: ParallelSettings = ParallelSettings()
+    town: TownConfig = TownConfig()
+    stylization: StylizeSettings = StylizeSettings()
 
 
 class _Loader(yaml.SafeLoader):

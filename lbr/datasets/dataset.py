@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ class Dataset:
     image_root: names are relative to it. cameras: of the db images, by name. poses: cam_from_world of the db images,
     None when there is no reference model. model: its folder. queries: in the order of their list. truth: file of
     query poses, which evaluate alone reads. problems: what of the dataset could not be used.
+    result_name: a query's name as the result file of its benchmark wants it.
+    stylized_root: folder of stylised copies, one folder per variant; names in it lack `stylized_prefix`.
     """
 
     image_root: Path
@@ -28,6 +30,9 @@ class Dataset:
     model: Path | None = None
     truth: Path | None = None
     problems: tuple[Problem, ...] = ()
+    result_name: Callable[[str], str] = str
+    stylized_root: Path = Path("stylized")
+    stylized_prefix: str = ""
 
     @property
     def db_names(self) -> list[str]:

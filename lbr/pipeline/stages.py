@@ -80,7 +80,7 @@ class Stages:
         root = self.dataset.image_root
         recipe = Recipe("extract", self._dump("extractor"), {"images": digest_images(root, names)})
         if reusable(output, recipe, self.overwrite):
-            return _reused(output)
+            return reused(output)
         with making(output, recipe) as work:
             work.problems.extend(problems)
             done = work.parts.keys()
@@ -102,7 +102,7 @@ class Stages:
 
             write_features(output, items(), json.dumps(self._dump("extractor")["extractor"], sort_keys=True))
             work.facts["summary"] = f"{len(found)} images, {keypoints:,} keypoints"
-        return _made(output)
+        return made(output)
 
     # ---- pairs and matches ----------------------------------------------------------------------------------
 
@@ -116,14 +116,14 @@ class Stages:
             inputs["model"] = digest_files(self.dataset.model_files)
         recipe = Recipe("pairs", self._dump("pairs"), inputs)
         if reusable(output, recipe, self.overwrite):
-            return _reused(output)
+            return reused(output)
         with making(output, recipe) as work:
             pairs = self._choose_pairs(work)
             if not pairs:
                 raise DataError(f"pairs.name={settings.name} gives no pair of {len(self.dataset.db_names)} db images")
             write_pairs(output, pairs)
             work.facts["summary"] = f"{len(pairs):,} pairs of {len(self.dataset.db_names)} images"
-        return _made(output)
+        return made(output)
 
     def _choose_pairs(self, work: Making) -> list[tuple[str, str]]:
         settings, dataset = self.config.pairs, self.dataset
@@ -155,7 +155,7 @@ class Stages:
         ws, output = self.workspace, self.workspace.matches
         recipe = Recipe("match", self._dump("matcher"), _identities(ws.db_features, ws.pairs))
         if reusable(output, recipe, self.overwrite):
-            return _reused(output)
+            return reused(output)
         with making(output, recipe) as work:
             with FeatureFile(ws.db_features) as features:
                 known = set(features.names)
@@ -172,7 +172,7 @@ class Stages:
                 raise DataError(f"{ws.pairs}: not one match in {len(pairs)} pairs; look at the pairs and the matcher")
             write_matches(output, ((name, work.parts.get(name)) for name in found))
             work.facts["summary"] = f"{total:,} matches of {len(pairs):,} pairs"
-        return _made(output)
+        return made(output)
 
     # ---- reconstruction and map -----------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Stages:
         inputs = {**_identities(ws.db_features, ws.matches), "model": digest_files(self.dataset.model_files)}
         recipe = Recipe("reconstruct", self._dump("reconstruction", "seed"), inputs)
         if reusable(ws.map, recipe, self.overwrite):
-            return _reused(ws.map)
+            return reused(ws.map)
         with making(ws.map, recipe) as work, FeatureFile(ws.db_features) as features:
             self._write_sfm(features, work)
             arrays = model_arrays(read_model(ws.sfm))
@@ -198,7 +198,7 @@ class Stages:
                 f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
                 f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
             )
-        return _made(ws.map)
+        return made(ws.map)
 
     def _write_sfm(self, features: FeatureFile, work: Making) -> None:
         config, names = self.config, [n for n in self.dataset.db_names if n in features]
@@ -252,19 +252,20 @@ class Stages:
         }
         recipe = Recipe("localize", self._dump("localization", "candidates", "seed"), inputs)
         if reusable(ws.localizations, recipe, self.overwrite):
-            return _reused(ws.localizations)
+            return reused(ws.localizations)
         with making(ws.localizations, recipe) as work:
             lines = self._localize(queries, work)
             write_text(ws.localizations, "".join(f"{lines[query.name]}\n" for query in queries))
             records = read_localizations(ws.localizations)
-            write_poses(ws.poses, poses_of(records))
+            named = {self.dataset.result_name(n): pose for n, pose in poses_of(records).items()}
+            write_poses(ws.poses, named)
             statuses = Counter(r["status"] for r in records)
             work.facts["summary"] = f"{len(records)} queries: " + ", ".join(
                 f"{statuses[s]} {s}" for s in ("refined", "verified", "weak", "failed")
             )
             known = problems_of(ws.query_features)
             work.problems.extend(p for p in known if p not in work.problems)
-        return _made(ws.localizations)
+        return made(ws.localizations)
 
     def _localize(self, queries: Sequence[Query], work: Making) -> dict[str, str]:
         ws, config = self.workspace, self.config
@@ -309,11 +310,11 @@ def _identities(*outputs: Path) -> dict[str, str]:
     return found
 
 
-def _made(output: Path) -> Report:
+def made(output: Path) -> Report:
     manifest = read_manifest(output) or {}
     return Report(output, f"{manifest['summary']} ({manifest['seconds']:.1f} s)", False, tuple(problems_of(output)))
 
 
-def _reused(output: Path) -> Report:
+def reused(output: Path) -> Report:
     manifest = read_manifest(output) or {}
     return Report(output, str(manifest["summary"]), True, tuple(problems_of(output)))

@@ -1,0 +1,79 @@
+"""What the layouts share: db images from a COLMAP model, queries from lists, folders under more than one spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera, guess_camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import posed_cameras, read_model
+from lbr.io.images import exif_focal_px, image_size
+from lbr.io.text_lists import Problem, read_query_list
+from lbr.types import Query
+
+SHOWN = 3  # names spelled out in a message about many
+MODEL_FILES = ("images.bin", "images.txt")
+
+
+def first_folder(root: Path, spellings: Sequence[str], what: str) -> Path:
+    """The first of `spellings` that is a folder under root. Raises DataError when none is, naming them all."""
+    for spelling in spellings:
+        if (root / spelling).is_dir():
+            return root / spelling
+    raise DataError(f"{root}: no {what}: looked for {', '.join(spellings)}; set dataset.root")
+
+
+def model_folder(root: Path, spellings: Sequence[str]) -> Path:
+    """The first of `spellings` under root that holds a COLMAP model. Raises DataError when none does."""
+    for spelling in spellings:
+        if any((root / spelling / name).is_file() for name in MODEL_FILES):
+            return root / spelling
+    raise DataError(f"{root}: no COLMAP model (images.bin or .txt) in {', '.join(spellings)}")
+
+
+def modelled_images(
+    image_root: Path, model: Path, problems: list[Problem]
+) -> tuple[dict[str, Camera], dict[str, Pose]]:
+    """Cameras and poses of the model's images that are on disk; the others become one problem.
+
+    Raises DataError when none is.
+    """
+    cameras, poses = posed_cameras(read_model(model))
+    missing = [name for name in cameras if not (image_root / name).is_file()]
+    if len(missing) == len(cameras):
+        raise DataError(f"{image_root}: none of the {len(missing)} images of {model} is there (first: {missing[0]})")
+    if missing:
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        why = f"{len(missing)} of {len(cameras)} images are not under {image_root} ({shown}); left out"
+        problems.append(Problem(str(model), why))
+    present = [name for name in cameras if name not in set(missing)]
+    return {n: cameras[n] for n in present}, {n: poses[n] for n in present}
+
+
+def photographs(image_root: Path, names: Iterable[str], problems: list[Problem]) -> dict[str, Camera]:
+    """EXIF or guessed cameras; equal ones (same size and focal length) will be one camera in a reconstruction."""
+    cameras: dict[str, Camera] = {}
+    for name in names:
+        try:
+            cameras[name] = guess_camera(*image_size(image_root / name), exif_focal_px(image_root / name))
+        except DataError as error:
+            problems.append(Problem(name, str(error)))
+    return cameras
+
+
+def listed_queries(lists: Iterable[Path], problems: list[Problem]) -> tuple[Query, ...]:
+    """The queries of several lists, each once, in their order; wrong lines become problems."""
+    cameras: dict[str, Camera | None] = {}
+    for path in lists:
+        listed, wrong = read_query_list(path)
+        problems += wrong
+        cameras = {**listed, **cameras}
+    return tuple(Query(name, camera, condition_of(name)) for name, camera in cameras.items())
+
+
+def condition_of(name: str) -> str:
+    """query/night/a.jpg -> 'night': the folder below the first, 'all' where there is none."""
+    parts = PurePosixPath(name).parts[1:-1]
+    return parts[0] if parts else "all"
