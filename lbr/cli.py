@@ -21,6 +21,7 @@ STAGES = {
     "reconstruct": "3D points (with given poses, or structure from motion) and the map",
     "localize": "poses of the queries",
     "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
+    "report": "one HTML file: scores, curves, and every query with its pictures",
 }
 SCENES = {
     "town": "build the embedded town at dataset.root (its truth beside it)",
@@ -84,13 +85,16 @@ def _run_stages(options: argparse.Namespace) -> int:
     stages = Stages(load_config(options.config, options.overrides), options.overwrite)
     reports: list[Report] = []
     for verb in STAGES if options.verb == "run" else (options.verb,):
-        if verb != "evaluate":
+        if verb == "report":
+            _print_report(stages)
+        elif verb != "evaluate":
             made = getattr(stages, verb)()
             reports += _print_reports(verb, made if isinstance(made, list) else [made])
-        elif options.verb == "evaluate" or stages.dataset.truth:
+        elif options.verb == "evaluate" or (stages.dataset.truth and stages.dataset.poses):
             _print_scores(stages, options.compare_with)
         else:
-            print("evaluate     skipped: the dataset has no true poses (dataset.ground_truth)")
+            why = "has no true poses (dataset.ground_truth)" if stages.dataset.poses else "has no reference poses"
+            print(f"evaluate     skipped: the dataset {why}, so there is nothing to compare with")
     return _exit_code(reports)
 
 
@@ -123,14 +127,24 @@ def _exit_code(reports: list[Report]) -> int:
 
 
 def _print_scores(stages: Stages, compare_with: str | None) -> None:
+    from lbr.errors import DataError
     from lbr.pipeline.scoring import compare_runs, evaluate
     from lbr.pipeline.workspace import Workspace
 
     settings, truth = stages.config.evaluation, stages.dataset.truth
+    if stages.dataset.poses is None:
+        raise DataError("the map was made by structure from motion, in a frame of its own: true poses do not fit it")
     path, text = evaluate(stages.workspace, truth, settings)
     print(f"{'evaluate':<12} {path}\n\n{text}")
     if compare_with:
         print(compare_runs(Workspace(stages.workspace.root, compare_with), stages.workspace, truth, settings))
+
+
+def _print_report(stages: Stages) -> None:
+    from lbr.pipeline.reporting import make_report
+
+    path, summary = make_report(stages.workspace, stages.dataset, stages.config.evaluation)
+    print(f"{'report':<12} {path}: {summary}")
 
 
 def _print_config(options: argparse.Namespace) -> int:

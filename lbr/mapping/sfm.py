@@ -25,7 +25,10 @@ class SfmSettings(Settings):
 
     name: Literal["sfm"] = "sfm"
     method: Literal["incremental", "global"] = "incremental"
-    min_matches: int = Field(default=15, ge=1)
+    min_matches: int = Field(default=15, ge=1, description="pairs with fewer after verification are dropped")
+    min_inlier_ratio: float = Field(
+        default=0.3, ge=0, le=1, description="chance finds 15 of 100 false matches, and would join places far apart"
+    )
     min_model_size: int = Field(default=3, ge=2, description="smaller models are dropped")
 
 
@@ -45,6 +48,7 @@ def structure_from_motion(
         verifier, two_view = pycolmap.GeometricVerifierOptions(), pycolmap.TwoViewGeometryOptions()
         verifier.num_threads = 1
         two_view.min_num_inliers = settings.min_matches
+        two_view.min_inlier_ratio = settings.min_inlier_ratio
         two_view.ransac.random_seed = seed
         pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
         models = _reconstruct(path, Path(folder), cameras, settings, seed)

@@ -36,6 +36,8 @@ def localization_to_json(result: Localization, condition: str = "all") -> dict[s
 
 def read_localizations(path: Path) -> list[dict[str, Any]]:
     """Lines of localizations.jsonl. Raises DataError when the file is missing or a line is broken."""
+    if not path.is_file():
+        raise DataError(f"{path}: not there yet; run `lbr localize` first")
     records = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         try:

@@ -25,7 +25,7 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
     Raises DataError when the run was not localized, there is no truth, or it shares no query with the run.
     """
     records = read_localizations(workspace.localizations)
-    true_poses = _truth_of(records, truth)
+    true_poses = truth_of(records, truth)
     errors = pose_errors(poses_of(records), true_poses)
     scores = score_by_condition(errors, {r["query"]: r["condition"] for r in records}, settings.thresholds)
     statuses, seconds = Counter(r["status"] for r in records), _median_seconds(records)
@@ -49,11 +49,12 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
 def compare_runs(a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings) -> str:
     """What run b changes against run a, paired per query, as text. Raises DataError as `evaluate`."""
     records = [read_localizations(ws.localizations) for ws in (a, b)]
-    before, after = (pose_errors(poses_of(r), _truth_of(r, truth)) for r in records)
+    before, after = (pose_errors(poses_of(r), truth_of(r, truth)) for r in records)
     return _comparison_text(a.run, b.run, compare(before, after, settings.thresholds), settings)
 
 
-def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
+def truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
+    """True poses of the queries of a run. Raises DataError when there are none."""
     if truth is None:
         raise DataError("there are no true poses to evaluate with: set dataset.ground_truth")
     known = read_poses(truth)

@@ -65,6 +65,11 @@ class Workspace:
     def report(self) -> Path:
         return self.run_folder / "report.json"
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What the stages make, in their order."""
+        return self.db_features, self.query_features, self.pairs, self.matches, self.map, self.localizations
+
 
 @dataclass(frozen=True)
 class Recipe:
