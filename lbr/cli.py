@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lbr.io.text_lists import Problem
     from lbr.pipeline.stages import Report, Stages
 
 OK, PROBLEMS, FAILED = 0, 1, 2
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
     # Read by the BLAS and OpenMP libraries as they load: waiting threads must sleep, or neighbours slow everything.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if wrong := [text for text in rest if text.startswith("-") or "=" not in text or "overrides" not in options]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if rest:  # overrides that stand behind an option, which argparse would not take
+        options.overrides += rest
     from lbr.errors import LbrError
 
     try:
@@ -84,7 +90,11 @@ def _run_stages(options: argparse.Namespace) -> int:
 
     stages = Stages(load_config(options.config, options.overrides), options.overwrite)
     reports: list[Report] = []
-    for verb in STAGES if options.verb == "run" else (options.verb,):
+    verbs = list(STAGES) if options.verb == "run" else [options.verb]
+    if options.verb == "run" and not stages.dataset.queries:
+        print("no queries: localize, evaluate and report are left out")
+        verbs = verbs[: verbs.index("localize")]
+    for verb in verbs:
         if verb == "report":
             _print_report(stages)
         elif verb != "evaluate":
@@ -95,7 +105,7 @@ def _run_stages(options: argparse.Namespace) -> int:
         else:
             why = "has no true poses (dataset.ground_truth)" if stages.dataset.poses else "has no reference poses"
             print(f"evaluate     skipped: the dataset {why}, so there is nothing to compare with")
-    return _exit_code(reports)
+    return _exit_code(reports, stages.dataset.problems)
 
 
 def _make_scene(options: argparse.Namespace) -> int:
@@ -116,9 +126,9 @@ def _print_reports(verb: str, reports: list[Report]) -> list[Report]:
     return reports
 
 
-def _exit_code(reports: list[Report]) -> int:
+def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
     """Print what could not be done, each problem once; the exit code says whether there was any."""
-    problems = dict.fromkeys(str(problem) for report in reports for problem in report.problems)
+    problems = dict.fromkeys(str(problem) for part in (others, *(r.problems for r in reports)) for problem in part)
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:

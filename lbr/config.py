@@ -102,7 +102,9 @@ def _read_tree(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: wanted sections (`dataset:`, ...), found {type(tree).__name__}")
     base = tree.pop("base", None)
-    located = _locate(tree, path.parent)
+    if base is not None and not isinstance(base, str):
+        raise ConfigError(f"{path}: base: wanted the name of a file, not {base!r}")
+    located = _locate(tree, path.resolve().parent)
     return located if base is None else _merge(_read_tree(path.parent / base, (*seen, path.resolve())), located)
 
 

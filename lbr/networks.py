@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,10 @@ def load_weights(module: torch.nn.Module, path: Path, may_miss: tuple[str, ...] 
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such weights file") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise ConfigError(f"{path}: not a checkpoint of weights ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # torch tells a broken file in many ways, with long advice
+        raise ConfigError(f"{path}: not a checkpoint of weights ({type(error).__name__} when it was read)") from None
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path}: holds a {type(state).__name__}, not the weights of a network")
     state = state.get("state_dict", state)
     missing, unexpected = _fit(module, state)
     missing -= set(may_miss)

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lbr.features.extractor import ExtractorSettings, best_keypoints, extract_resized
+from lbr.geometry.pixels import from_centre_origin
 from lbr.io.images import to_grey
 from lbr.types import LocalFeatures
 
@@ -47,7 +48,7 @@ class Sift:
         scores = np.fromiter((k.response for k in found), np.float32, len(found))
         ties = [np.fromiter((getattr(k, name) for k in found), np.float32, len(found)) for name in ("angle", "size")]
         keypoints = np.asarray(cv2.KeyPoint.convert(found), np.float32)
-        chosen = best_keypoints(keypoints, scores, ties, s)
+        chosen = best_keypoints(from_centre_origin(keypoints), scores, ties, s)
         _, descriptors = sift.compute(grey, [found[i] for i in chosen])
         return keypoints[chosen], scores[chosen], root_sift(descriptors)
 

@@ -27,6 +27,8 @@ class Pose:
             raise ValueError(f"a pose takes R [3, 3] and t [3], not {R.shape} and {t.shape}")
         if not (np.allclose(R @ R.T, np.eye(3), atol=1e-6) and np.linalg.det(R) > 0):
             raise ValueError("R is not a rotation matrix")
+        if not np.isfinite(t).all():
+            raise ValueError(f"t is not finite: {t}")
         object.__setattr__(self, "R", R)
         object.__setattr__(self, "t", t)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -56,6 +57,10 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: not readable as text ({error})") from None
 
 
+LONGEST_NAME = 200
+LONG, KEY = "=long", "__key__"  # '=' never comes out of quote()
+
+
 class PartStore:
     """Finished items of a long job, one .npz each in a folder, so that a killed job resumes where it was.
 
@@ -69,18 +74,27 @@ class PartStore:
             remove(left_over)
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{quote(key, safe='')}.npz"
+        name = quote(key, safe="")
+        if len(name) > LONGEST_NAME:  # file systems end at 255 bytes: the key itself goes into the file
+            name = hashlib.sha256(key.encode()).hexdigest() + LONG
+        return self.folder / f"{name}.npz"
 
     def keys(self) -> set[str]:
-        return {unquote(path.stem) for path in self.folder.glob("*.npz")}
+        names = {path.stem for path in self.folder.glob("*.npz")}
+        long = {name for name in names if name.endswith(LONG)}
+        return {unquote(name) for name in names - long} | {self._read_key(name) for name in long}
+
+    def _read_key(self, name: str) -> str:
+        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as parts:
+            return parts[KEY].tobytes().decode()
 
     def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
         with atomic_path(self._path(key)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the keywords for its own
+            np.savez(file, **{KEY: np.frombuffer(key.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
 
     def get(self, key: str) -> dict[str, np.ndarray]:
         with np.load(self._path(key), allow_pickle=False) as parts:
-            return dict(parts)
+            return {name: parts[name] for name in parts.files if name != KEY}
 
     def delete(self) -> None:
         remove(self.folder)

@@ -37,7 +37,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot read the image's header ({error})") from None
 
 
@@ -48,7 +48,7 @@ def exif_focal_px(path: Path) -> float | None:
             exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
             focal_mm = float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm, 0) or 0)
             return focal_mm / FULL_FRAME_MM * max(image.size) if focal_mm > 0 else None
-    except (OSError, ValueError, TypeError, ZeroDivisionError, SyntaxError):
+    except (OSError, ValueError, TypeError, ZeroDivisionError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

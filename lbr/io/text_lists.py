@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lbr.errors import DataError
-from lbr.geometry.camera import Camera
+from lbr.geometry.camera import MODELS, Camera
 from lbr.geometry.pose import Pose
 from lbr.io.files import read_text, write_text
+from lbr.io.images import SUFFIXES
 
 _QUERY_LINE = re.compile(r"^(?P<name>.+?)\s+(?P<model>[A-Za-z_]+)\s+(?P<numbers>[-+.0-9eE]+(?:\s+[-+.0-9eE]+)+)$")
 
@@ -33,14 +34,14 @@ def read_query_list(path: Path) -> tuple[dict[str, Camera | None], list[Problem]
     """Lines `name MODEL width height params...`, or `name` alone where the intrinsics are unknown.
 
     Returns cameras by name in the file's order, and the lines that could not be used.
-    Raises DataError when the file is missing or names no query at all.
+    An empty list is a problem too. Raises DataError when the file is missing.
     """
     cameras: dict[str, Camera | None] = {}
     problems: list[Problem] = []
     for where, line in _lines(path):
         try:
             name, camera = _parse_query(line)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             problems.append(Problem(where, str(error)))
             continue
         if name in cameras:
@@ -48,7 +49,7 @@ def read_query_list(path: Path) -> tuple[dict[str, Camera | None], list[Problem]
         else:
             cameras[name] = camera
     if not cameras and not problems:
-        raise DataError(f"{path}: the list is empty; write one `name MODEL width height params...` per line")
+        problems.append(Problem(str(path), "the list is empty; write one `name MODEL width height params...` per line"))
     return cameras, problems
 
 
@@ -87,6 +88,8 @@ def read_poses(path: Path) -> dict[str, Pose]:
             if len(fields) != 8:
                 raise ValueError("wanted `name qw qx qy qz tx ty tz`")
             numbers = [float(value) for value in fields[1:]]
+            if fields[0] in poses:
+                raise ValueError("the name is there twice")
             poses[fields[0]] = Pose.from_quaternion(numbers[:4], numbers[4:])
         except ValueError as error:
             raise DataError(f"{where}: not a pose ({error}): '{line}'") from None
@@ -102,11 +105,12 @@ def write_poses(path: Path, poses: Mapping[str, Pose]) -> None:
 def _parse_query(line: str) -> tuple[str, Camera | None]:
     found = _QUERY_LINE.match(line)
     if not found:
-        if re.search(r"\s[A-Z_]{3,}\s", line):
+        is_name = PurePosixPath(line).suffix.lower() in SUFFIXES
+        if not is_name and any(f" {model} " in line for model in MODELS):
             raise ValueError(f"not `name MODEL width height params...`: '{line}'")
         return line, None
-    width, height, *params = (float(number) for number in found["numbers"].split())
-    return found["name"], Camera(found["model"], int(width), int(height), tuple(params))
+    width, height, *params = found["numbers"].split()
+    return found["name"], Camera(found["model"], int(width), int(height), tuple(float(p) for p in params))
 
 
 def _camera_text(camera: Camera | None) -> str:

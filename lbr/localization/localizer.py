@@ -186,12 +186,14 @@ class Localizer:
             if len(pairs) < limits.weak_inliers:
                 continue
             estimate = estimate_pose(pairs, camera, self.settings.pnp, self._seed_of(name, number))
-            if estimate is None or (best and estimate.num_inliers <= best.estimate.num_inliers):
+            if estimate is None:
                 continue
             votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
-            best = _Attempt(estimate, pairs, int(votes.argmax()), int(votes.max()))
-            if self._is_verified(best):
-                break
+            attempt = _Attempt(estimate, pairs, int(votes.argmax()), int(votes.max()))
+            if self._is_verified(attempt):
+                return attempt
+            if best is None or estimate.num_inliers > best.estimate.num_inliers:
+                best = attempt
         return best if best and best.estimate.num_inliers >= limits.weak_inliers else None
 
     def _is_verified(self, attempt: _Attempt) -> bool:
@@ -206,10 +208,10 @@ class Localizer:
         status = Status.VERIFIED if self._is_verified(found) else Status.WEAK
         if self.settings.refinement.enabled:
             refined = refine_with_frames(self.scene, features, estimate, pairs, self.settings.refinement)
-            if refined is not None and refined[0].num_inliers >= limits.weak_inliers:
+            # With less than half of the inliers it has wandered off: the pose before is the better one.
+            if refined is not None and 2 * refined[0].num_inliers >= estimate.num_inliers:
                 estimate, pairs = refined
-                if status is Status.VERIFIED and estimate.num_inliers >= limits.min_inliers:
-                    status = Status.REFINED
+                status = Status.REFINED if status is Status.VERIFIED else status
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
         if status is Status.WEAK:

@@ -12,12 +12,11 @@ from lbr.errors import ConfigError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
+from lbr.localization.covariance import pose_covariance
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
 MIN_PAIRS = 4  # three give up to four poses; the fourth chooses
-# pycolmap's tangent of a rotation is a quaternion's, half of the rotation vector (checked in tests/test_pnp.py)
-_HALF_ANGLE = np.diag([2.0, 2.0, 2.0, 1.0, 1.0, 1.0])
 
 
 class PnpSettings(Settings):
@@ -76,26 +75,13 @@ def refine_pose(
     options.loss_function_scale = loss_scale_px
     options.refine_focal_length = refine_focal
     working = to_pycolmap_camera(camera)
-    found = pycolmap.refine_absolute_pose(
-        to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, working, options, return_covariance=True
-    )
+    found = pycolmap.refine_absolute_pose(to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, working, options)
     if found is None or not np.isfinite(found["cam_from_world"].translation).all():
         return None
     refined = from_rigid3d(found["cam_from_world"])
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
-    covariance = _scaled_covariance(np.asarray(found["covariance"]), pairs, mask, refined, estimated)
+    covariance = pose_covariance(estimated, refined, pairs.points2d[mask], pairs.points3d[mask], loss_scale_px)
     return PoseEstimate(refined, mask, covariance, estimated)
-
-
-def _scaled_covariance(
-    covariance: np.ndarray, pairs: Correspondences, mask: np.ndarray, pose: Pose, camera: Camera
-) -> np.ndarray | None:
-    """The solver's covariance is of residuals of one pixel: scaled by their variance, sum(r^2) / (2 M - 6)."""
-    if covariance.shape != (6, 6) or not np.isfinite(covariance).all():
-        return None
-    errors = reprojection_errors(camera, pose, pairs.points2d[mask], pairs.points3d[mask])
-    variance = np.sum(np.square(errors[np.isfinite(errors)])) / max(1, 2 * len(errors) - 6)
-    return variance * (_HALF_ANGLE @ covariance @ _HALF_ANGLE)
 
 
 def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:

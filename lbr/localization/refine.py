@@ -59,7 +59,7 @@ def refine_with_frames(
         guided, cosine = guided_match(scene, query, frames, estimate, radius)
         if least_cosine is None:
             known = np.isin(_pair_keys(scene, guided), _pair_keys(scene, verified))
-            least_cosine = float(np.quantile(cosine[known], LOOSEST)) if known.any() else -1.0
+            least_cosine = _least_cosine(cosine[known])
         guided = guided.select(cosine >= least_cosine)
         moved = _refine_twice(guided, estimate, radius, settings)
         if moved is None:
@@ -147,6 +147,11 @@ def _best_cosines(
     best = np.full(len(near), -1, np.float32)
     np.maximum.at(best, which, cosine)
     return best
+
+
+def _least_cosine(verified: np.ndarray) -> float:
+    """How alike a guided pair must be at least, from the cosines of the pairs that RANSAC verified; -1 without any."""
+    return float(np.quantile(verified, LOOSEST)) if len(verified) else -1.0
 
 
 def _pair_keys(scene: Map, pairs: Correspondences) -> np.ndarray:

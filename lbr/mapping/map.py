@@ -154,11 +154,21 @@ def write_map(folder: Path, scene: Map) -> None:
         (temporary / "map.json").write_text(json.dumps(header))
 
 
+def _read_header(folder: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(read_text(folder / "map.json"))
+    except json.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict) or not {"format", "version", "names", "cameras", "extractor"} <= set(header):
+        raise DataError(f"{folder}: broken map (map.json is not whole); reconstruct again")
+    return header
+
+
 def open_map(folder: Path) -> Map:
     """Open a map; arrays stay on disk until they are read. Raises DataError when it is absent or broken."""
     if not (folder / "map.json").is_file():
         raise DataError(f"{folder}: no map there (map.json is missing); run reconstruct first")
-    header = json.loads(read_text(folder / "map.json"))
+    header = _read_header(folder)
     if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
         raise DataError(
             f"{folder}: is {header.get('format')} version {header.get('version')}, wanted {FORMAT} version {VERSION}"

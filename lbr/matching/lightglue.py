@@ -30,19 +30,19 @@ class LightGlueMatcher:
 
         self.settings, self.device = settings, pick_device(settings.device)
         if settings.weights is None:
-            network = pretrained(LightGlue, f"lightglue ({settings.features})", features=settings.features,
-                                 filter_threshold=settings.min_score)  # fmt: skip
+            network = pretrained(LightGlue, f"lightglue ({settings.features})", features=settings.features)
         else:
             # features=None, against its annotation, is how kornia builds one without a download
             options: dict[str, Any] = {"features": None, "weights": None}
             options |= {k: v for k, v in LightGlue.features[settings.features].items() if k != "weights"}
-            network = LightGlue(filter_threshold=settings.min_score, **options)
+            network = LightGlue(**options)
             load_weights(network, settings.weights, may_miss=("confidence_thresholds",))
         if network.conf.add_scale_ori or network.conf.add_laf:
             raise ConfigError(
                 f"lightglue for {settings.features} wants scales and orientations of keypoints, which feature files "
                 "do not keep; use matcher.name=nearest or another local feature"
             )
+        network.conf.filter_threshold = settings.min_score  # here, as some variants bring their own
         self.network = network.eval().to(self.device)
 
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:

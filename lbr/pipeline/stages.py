@@ -46,6 +46,7 @@ from lbr.retrieval.pairs import (
     pairs_from_covisibility,
     pairs_from_poses,
 )  # fmt: skip
+from lbr.settings import Settings
 from lbr.types import Camera, Matches, Query
 
 
@@ -73,16 +74,16 @@ class Stages:
     def extract(self) -> list[Report]:
         """Local features of the db images and of the queries."""
         query_names = [query.name for query in self.dataset.queries]
-        reports = [self._extract(self.workspace.db_features, self.dataset.db_names, self.dataset.problems)]
+        reports = [self._extract(self.workspace.db_features, self.dataset.db_names)]
         return reports + ([self._extract(self.workspace.query_features, query_names)] if query_names else [])
 
-    def _extract(self, output: Path, names: Sequence[str], problems: Sequence[Problem] = ()) -> Report:
+    def _extract(self, output: Path, names: Sequence[str]) -> Report:
         root = self.dataset.image_root
-        recipe = Recipe("extract", self._dump("extractor"), {"images": digest_images(root, names)})
+        inputs = {"images": digest_images(root, names), **_weights(self.config.extractor)}
+        recipe = Recipe("extract", self._dump("extractor"), inputs)
         if reusable(output, recipe, self.overwrite):
             return reused(output)
         with making(output, recipe) as work:
-            work.problems.extend(problems)
             done = work.parts.keys()
             todo = [name for name in names if name not in done]
             extract = ExtractImage(root, self.config.extractor)
@@ -153,7 +154,9 @@ class Stages:
     def match(self) -> Report:
         """Matches of the pairs, before any geometry."""
         ws, output = self.workspace, self.workspace.matches
-        recipe = Recipe("match", self._dump("matcher"), _identities(ws.db_features, ws.pairs))
+        recipe = Recipe(
+            "match", self._dump("matcher"), {**_identities(ws.db_features, ws.pairs), **_weights(self.config.matcher)}
+        )
         if reusable(output, recipe, self.overwrite):
             return reused(output)
         with making(output, recipe) as work:
@@ -249,6 +252,7 @@ class Stages:
             **_identities(ws.map, ws.query_features),
             "queries": digest_text(repr(queries)),
             **({"candidates": digest_files([listed])} if listed else {}),
+            **_weights(config.localization.matcher),
         }
         recipe = Recipe("localize", self._dump("localization", "candidates", "seed"), inputs)
         if reusable(ws.localizations, recipe, self.overwrite):
@@ -272,6 +276,7 @@ class Stages:
         function = LocalizeQuery(
             ws.map, ws.query_features, self.dataset.image_root, config.localization, config.candidates, config.seed
         )
+        function.open()  # a broken map is one error, not one for every query
         done = work.parts.keys()
         todo = [query for query in queries if query.name not in done]
         for query, result in parallel_map(function, todo, config.parallel, "localize"):
@@ -295,6 +300,12 @@ def _all_matches(matches: MatchFile) -> Iterator[tuple[tuple[str, str], Matches]
     for first in matches.first_names():
         for second, found in matches.read(first).items():
             yield (first, second), found
+
+
+def _weights(settings: Settings) -> dict[str, str]:
+    """The digest of a checkpoint that settings name: other weights under the same name are another input."""
+    path = getattr(settings, "weights", None)
+    return {"weights": digest_files([path])} if path else {}
 
 
 def _identities(*outputs: Path) -> dict[str, str]:

@@ -99,6 +99,10 @@ class LocalizeQuery(_Reopened):
     def proposer(self) -> Proposer:
         return Proposer(self.candidates)
 
+    def open(self) -> None:
+        """Open everything now. Raises DataError when something is missing or broken."""
+        _ = self.localizer, self.file, self.proposer
+
     def __call__(self, query: Query) -> Localization:
         try:
             features = self.file.read(query.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lbr
-from lbr.errors import StaleOutput
+from lbr.errors import DataError, StaleOutput
 from lbr.io.files import PartStore, read_text, remove, write_text
 from lbr.io.text_lists import Problem
 
@@ -96,7 +96,7 @@ class Making:
 
 
 def reusable(output: Path, recipe: Recipe, overwrite: bool) -> bool:
-    """Whether `output` is there and made of this recipe. With `overwrite`, one made of another is deleted.
+    """Whether `output` is there and made of this recipe. With `overwrite`, one made of another will be replaced.
 
     Raises StaleOutput, naming what differs, when it is of another recipe and may not be overwritten: recomputing
     unasked deletes hours of work on a typo, reusing unasked gives wrong numbers.
@@ -104,12 +104,13 @@ def reusable(output: Path, recipe: Recipe, overwrite: bool) -> bool:
     if not output.exists():
         return False
     made = read_manifest(output)
+    if made is None and _parts_folder(output, recipe).exists():
+        return False  # killed between the output and its manifest: the parts are there to make it again
     difference = "it has no manifest" if made is None else _difference(output, made, recipe)
     if difference is None:
         return True
     if not overwrite:
         raise StaleOutput(f"{output}: {difference}; pass --overwrite to make it anew, or another workspace= or run=")
-    remove(output)
     return False
 
 
@@ -129,12 +130,14 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     Killed in between, the parts stay and the next call goes on from them.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.with_name(f".{output.name}.{recipe.identity}.parts")
-    for other in output.parent.glob(f".{output.name}.*.parts"):
-        if other != folder:
-            remove(other)
+    folder = _parts_folder(output, recipe)
+    for left_over in (*output.parent.glob(f".{output.name}.*.parts"), *output.parent.glob(f".{output.name}.*.tmp")):
+        if left_over != folder:
+            remove(left_over)
+    remove(manifest_path(output))  # first: an output must never stand beside the manifest of an older one
     start = time.time()
     work = Making(PartStore(folder))
+    remove(output)
     yield work
     manifest = {
         "stage": recipe.stage, "identity": recipe.identity, "config": recipe.config, "inputs": recipe.inputs,
@@ -143,6 +146,10 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     }  # fmt: skip
     write_text(manifest_path(output), json.dumps(manifest, indent=1, default=str))
     work.parts.delete()
+
+
+def _parts_folder(output: Path, recipe: Recipe) -> Path:
+    return output.with_name(f".{output.name}.{recipe.identity}.parts")
 
 
 def problems_of(output: Path) -> list[Problem]:
@@ -155,6 +162,8 @@ def digest_files(paths: Iterable[Path]) -> str:
     """Digest of the contents of small files (lists, models)."""
     digest = hashlib.sha256()
     for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -1,0 +1,96 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lbr.datasets import load_dataset
+from lbr.datasets.folder import FolderSettings
+from lbr.errors import DataError
+from tests.synthetic import RenderedScene
+
+
+def load(root: Path, **options):
+    return load_dataset(FolderSettings(root=root, **options))
+
+
+def test_a_whole_dataset(scene: RenderedScene):
+    found = load(scene.root)
+    assert found.db_names == sorted(scene.db) and len(found.poses) == 7
+    assert {q.name: q.camera for q in found.queries} == dict.fromkeys(scene.queries, scene.camera)
+    assert {q.name: q.condition for q in found.queries}["query/night/new photo 1.b.png"] == "night"
+    assert found.truth == scene.root / "gt.txt" and found.problems == ()
+    for name in scene.db:
+        assert abs(found.poses[name].matrix - scene.poses[name].matrix).max() < 1e-12
+
+
+def test_without_a_query_list_every_image_of_the_query_folder_is_one(scene: RenderedScene):
+    found = load(scene.root, queries=None)
+    assert [q.name for q in found.queries] == sorted(scene.queries)
+    assert {q.camera for q in found.queries} == {None}
+
+
+def test_without_a_query_folder_there_are_no_queries(scene: RenderedScene):
+    assert load(scene.root, queries=None, query_folder=Path("none")).queries == ()
+
+
+def test_without_a_truth_there_is_none(own_scene: Path):
+    (own_scene / "gt.txt").unlink()
+    assert load(own_scene).truth is None and load(own_scene, ground_truth=None).truth is None
+
+
+def test_without_a_model_cameras_are_guessed_or_from_exif(own_scene: Path):
+    picture = Image.open(own_scene / "images/db/00.png").convert("RGB")
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 36
+    picture.save(own_scene / "images/db/exif.jpg", exif=exif)
+    (own_scene / "images/db/text.jpg").write_text("no image")
+    found = load(own_scene, model=None)
+    assert found.poses is None and found.model_files == []
+    assert (found.cameras["db/00.png"].source, found.cameras["db/00.png"].focal[0]) == ("guess", 1.2 * 480)
+    assert (found.cameras["db/exif.jpg"].source, found.cameras["db/exif.jpg"].focal[0]) == ("exif", 480)
+    assert [p.what for p in found.problems] == ["db/text.jpg"] and "db/text.jpg" not in found.cameras
+
+
+def test_images_of_the_model_that_are_missing_are_one_problem(own_scene: Path):
+    for name in ("00.png", "06.png"):
+        (own_scene / "images/db" / name).unlink()
+    found = load(own_scene)
+    assert len(found.cameras) == len(found.poses) == 5
+    assert (
+        len(found.problems) == 1 and "2 of 7 images" in str(found.problems[0]) and "db/00.png" in str(found.problems[0])
+    )
+
+
+def test_a_model_none_of_whose_images_is_there_is_said(own_scene: Path):
+    shutil.rmtree(own_scene / "images/db")
+    with pytest.raises(DataError, match=r"none of the 7 images of .* is there \(first: db/00.png\)"):
+        load(own_scene)
+
+
+def test_wrong_lines_of_the_query_list_are_problems(own_scene: Path):
+    with (own_scene / "queries.txt").open("a") as file:
+        file.write("query/x.png PINHOL 640 480 1 2 3 4\n")
+    found = load(own_scene)
+    assert len(found.queries) == 3
+    assert len(found.problems) == 1 and "PINHOL" in str(found.problems[0])
+
+
+@pytest.mark.parametrize("missing", ["images", "3D-models", "queries.txt"])
+def test_what_is_missing_is_named(own_scene: Path, missing: str):
+    path = own_scene / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DataError, match=missing):
+        load(own_scene)
+
+
+def test_an_empty_folder_of_images_is_said(tmp_path: Path):
+    (tmp_path / "images" / "db").mkdir(parents=True)
+    with pytest.raises(DataError, match="no images to map"):
+        load(tmp_path, model=None, queries=None)
+
+
+def test_a_reconstructed_query_is_no_query(own_scene: Path):
+    """db_folder may be all of images/: then nothing is left to localize without a list."""
+    found = load(own_scene, model=None, db_folder=Path("."), queries=None)
+    assert len(found.cameras) == 10 and found.queries == ()

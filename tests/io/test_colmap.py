@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import pytest
+
+from lbr.errors import DataError
+from lbr.geometry.camera import MODELS
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import (
+    build_model,
+    cam_from_img,
+    from_pycolmap_camera,
+    from_rigid3d,
+    img_from_cam,
+    model_arrays,
+    posed_cameras,
+    project,
+    read_model,
+    to_pycolmap_camera,
+    to_rigid3d,
+    write_model,
+)
+from tests.geometry.test_camera import example
+from tests.synthetic import CAMERA, arc_poses, box_points, colmap_model, random_rotation
+
+
+@pytest.fixture
+def small_model() -> pycolmap.Reconstruction:
+    """Four images of 30 points, two cameras, some keypoints without a point, ids with holes."""
+    poses = {f"a name/{i}.x y.jpg": pose for i, pose in enumerate(arc_poses(4, step_deg=25))}
+    model = colmap_model(CAMERA, poses, box_points(30) * 1.4)
+    for point_id in sorted(model.points3D)[3:12:4]:
+        model.delete_point3D(point_id)
+    model.update_point_3d_errors()
+    return model
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_projection_round_trip_of_every_camera_model(model: str):
+    camera = example(model)
+    rays = np.random.default_rng(0).uniform([-0.5, -0.4], [0.5, 0.4], (100, 2))
+    for depth in (0.5, 7.0):
+        points = np.hstack([rays, np.ones((100, 1))]) * depth
+        np.testing.assert_allclose(cam_from_img(camera, img_from_cam(camera, points)), rays, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_behind_the_camera_is_nan(model: str):
+    points = np.array([[0.1, 0.2, -1.0], [0.1, 0.2, 1.0]])
+    behind, before = img_from_cam(example(model), points)
+    assert np.isnan(behind).all() and np.isfinite(before).all()
+
+
+def test_projection_of_a_pinhole_is_the_textbooks():
+    pose = arc_poses(3)[0]
+    points, camera = box_points(20), example("PINHOLE")
+    homogeneous = pose.apply(points) @ camera.matrix.T
+    np.testing.assert_allclose(project(camera, pose, points), homogeneous[:, :2] / homogeneous[:, 2:], atol=1e-9)
+
+
+def test_no_points_project_to_no_pixels():
+    assert img_from_cam(CAMERA, np.zeros((0, 3))).shape == (0, 2)
+    assert cam_from_img(CAMERA, np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_camera_round_trip(model: str):
+    assert from_pycolmap_camera(to_pycolmap_camera(example(model))) == example(model)
+
+
+def test_pose_round_trip_through_pycolmap():
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        pose, point = Pose(random_rotation(rng), rng.normal(size=3)), rng.normal(size=(1, 3))
+        np.testing.assert_allclose(from_rigid3d(to_rigid3d(pose)).matrix, pose.matrix, atol=1e-12)
+        np.testing.assert_allclose(to_rigid3d(pose) * point, pose.apply(point), atol=1e-12)
+
+
+def test_arrays_are_pycolmaps_own_objects_point_by_point(small_model: pycolmap.Reconstruction):
+    arrays = model_arrays(small_model)
+    assert list(arrays.names) == sorted(image.name for image in small_model.images.values())
+    points = sorted(small_model.points3D)
+    assert len(arrays.points) == len(points) > 20
+    for k, point_id in enumerate(points):
+        np.testing.assert_array_equal(arrays.points[k], small_model.points3D[point_id].xyz)
+        assert arrays.point_errors[k] == pytest.approx(small_model.points3D[point_id].error, rel=1e-6)
+    without = 0
+    for i, name in enumerate(arrays.names):
+        image = small_model.find_image_with_name(name)
+        assert arrays.offsets[i + 1] - arrays.offsets[i] == len(image.points2D)
+        np.testing.assert_allclose(arrays.poses[i].matrix, image.cam_from_world().matrix(), atol=1e-12)
+        assert arrays.cameras[i] == CAMERA
+        for k, observation in enumerate(image.points2D):
+            row = arrays.offsets[i] + k
+            np.testing.assert_allclose(arrays.keypoints[row], observation.xy, rtol=1e-6)
+            expected = points.index(observation.point3D_id) if observation.has_point3D() else -1
+            assert arrays.point_index[row] == expected
+            without += expected < 0
+    assert without > 0, "the model was to have keypoints without a point"
+
+
+def test_arrays_of_a_model_without_points():
+    poses = {"a": arc_poses(2)[0], "b": arc_poses(2)[1]}
+    arrays = model_arrays(build_model(dict.fromkeys(poses, CAMERA), poses))
+    assert arrays.points.shape == (0, 3) and arrays.keypoints.shape == (0, 2) and len(arrays.names) == 2
+
+
+def test_model_round_trip_through_files(tmp_path: Path, small_model: pycolmap.Reconstruction):
+    write_model(tmp_path / "model", small_model)
+    before, after = model_arrays(small_model), model_arrays(read_model(tmp_path / "model"))
+    assert before.names == after.names and before.cameras == after.cameras
+    for name in ("offsets", "keypoints", "point_index", "points"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+
+
+def test_equal_cameras_are_one_and_different_ones_are_kept():
+    poses = dict(zip("abc", arc_poses(3), strict=True))
+    cameras = {"a": CAMERA, "b": example("PINHOLE"), "c": CAMERA}
+    model = build_model(cameras, poses)
+    assert model.num_cameras() == 2
+    found_cameras, found_poses = posed_cameras(model)
+    assert found_cameras == cameras
+    for name, pose in poses.items():
+        np.testing.assert_allclose(found_poses[name].matrix, pose.matrix, atol=1e-12)
+
+
+def test_writing_replaces_the_model_that_was_there(tmp_path: Path):
+    poses = dict(zip("abc", arc_poses(3), strict=True))
+    for names in ("abc", "ab"):
+        write_model(tmp_path / "m", build_model(dict.fromkeys(names, CAMERA), {n: poses[n] for n in names}))
+    assert sorted(posed_cameras(read_model(tmp_path / "m"))[0]) == ["a", "b"]
+
+
+def test_text_models_are_read_too(tmp_path: Path):
+    """COLMAP's text form cannot hold names with spaces."""
+    model = colmap_model(CAMERA, dict(zip(("db/1.jpg", "db/2.jpg"), arc_poses(2), strict=True)), box_points(30))
+    model.write_text(tmp_path)
+    found, expected = model_arrays(read_model(tmp_path)), model_arrays(model)
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.points, expected.points, rtol=1e-6)
+    np.testing.assert_array_equal(found.point_index, expected.point_index)
+
+
+def test_no_model_and_an_empty_one_are_said(tmp_path: Path):
+    with pytest.raises(DataError, match="no usable COLMAP model"):
+        read_model(tmp_path)
+    pycolmap.Reconstruction().write_binary(tmp_path)
+    with pytest.raises(DataError, match="no image with a pose"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_model_is_one_clear_line(tmp_path: Path, small_model: pycolmap.Reconstruction, share: float):
+    write_model(tmp_path / "m", small_model)
+    images = tmp_path / "m" / "images.bin"
+    images.write_bytes(images.read_bytes()[: int(share * images.stat().st_size)])
+    with pytest.raises(DataError) as error:
+        model_arrays(read_model(tmp_path / "m"))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,170 @@
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lbr.errors import DataError
+from lbr.io.images import exif_focal_px, image_size, list_images, read_image, resize, to_grey
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+GREY = RNG.integers(0, 256, (30, 40)).astype(np.uint8)
+
+
+def assert_rgb(image: np.ndarray) -> None:
+    assert image.dtype == np.uint8 and image.shape == (30, 40, 3)
+    assert image.flags["C_CONTIGUOUS"]
+
+
+def test_rgb_in_rgb_out(tmp_path: Path):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    assert image_size(tmp_path / "a.png") == (40, 30)
+
+
+def test_grey_is_repeated(tmp_path: Path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    assert_rgb(read_image(tmp_path / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.repeat(GREY[..., None], 3, 2))
+
+
+def test_alpha_is_dropped_not_blended(tmp_path: Path):
+    alpha = np.dstack([RGB, GREY])
+    Image.fromarray(alpha, "RGBA").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    Image.fromarray(np.dstack([GREY, 255 - GREY]), "LA").save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[..., 1], GREY)
+
+
+def test_sixteen_bits_are_brought_to_eight(tmp_path: Path):
+    deep = (GREY.astype(np.uint16) << 8) + 77
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    assert_rgb(read_image(tmp_path / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], GREY)
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 2], GREY)
+
+
+def test_bits_of_one(tmp_path: Path):
+    Image.fromarray(GREY > 127).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], np.where(GREY > 127, 255, 0))
+
+
+def test_palettes_are_looked_up(tmp_path: Path):
+    indexed = Image.fromarray(GREY // 100, "P")
+    indexed.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    indexed.save(tmp_path / "a.png")
+    colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), colours[GREY // 100])
+
+
+def test_cmyk_is_converted(tmp_path: Path):
+    smooth = np.full((30, 40, 3), (200, 100, 50), np.uint8)
+    Image.fromarray(smooth).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert_rgb(read_image(tmp_path / "a.jpg"))
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg").mean((0, 1)), [200, 100, 50], atol=6)
+
+
+def with_exif(path: Path, **tags: int) -> Path:
+    exif = Image.Exif()
+    if "orientation" in tags:
+        exif[0x0112] = tags["orientation"]
+    if "focal_35mm" in tags:
+        exif.get_ifd(0x8769)[0xA405] = tags["focal_35mm"]
+    Image.fromarray(RGB).save(path, exif=exif, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_exif_orientation_is_ignored(tmp_path: Path, orientation: int):
+    """Intrinsics speak of the stored pixels."""
+    path = with_exif(tmp_path / "a.jpg", orientation=orientation)
+    assert image_size(path) == (40, 30)
+    np.testing.assert_array_equal(read_image(path), read_image(with_exif(tmp_path / "b.jpg")))
+
+
+def test_the_focal_length_of_exif_is_in_pixels_of_the_longer_side(tmp_path: Path):
+    assert exif_focal_px(with_exif(tmp_path / "a.jpg", focal_35mm=27)) == pytest.approx(27 / 36 * 40)
+    assert exif_focal_px(with_exif(tmp_path / "b.jpg", focal_35mm=0)) is None
+    assert exif_focal_px(with_exif(tmp_path / "c.jpg")) is None
+    (tmp_path / "d.jpg").write_text("no image")
+    assert exif_focal_px(tmp_path / "d.jpg") is None
+    assert exif_focal_px(tmp_path / "none.jpg") is None
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_truncated_image_is_one_clear_line(tmp_path: Path, suffix: str, share: float):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(RNG.integers(0, 256, (300, 400, 3)).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=f"a.{suffix}: ") as error:
+        read_image(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"this is text\n", bytes(range(256)), b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"]
+)
+def test_what_is_no_image_is_one_clear_line(tmp_path: Path, content: bytes):
+    (tmp_path / "a.jpg").write_bytes(content)
+    for read in (read_image, image_size):
+        with pytest.raises(DataError) as error:
+            read(tmp_path / "a.jpg")
+        assert "a.jpg" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_image_and_a_folder(tmp_path: Path):
+    with pytest.raises(DataError, match="no such image"):
+        read_image(tmp_path / "none.jpg")
+    with pytest.raises(DataError):
+        read_image(tmp_path)
+    with pytest.raises(DataError):
+        image_size(tmp_path / "none.jpg")
+
+
+def claimed_png(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size, with next to no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_a_header_that_claims_a_giant_is_one_clear_line(tmp_path: Path, read):
+    (tmp_path / "a.png").write_bytes(claimed_png(60000, 60000))
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "a.png")
+    assert "\n" not in str(error.value)
+
+
+def test_exif_of_a_giant_is_none(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(claimed_png(60000, 60000))
+    assert exif_focal_px(tmp_path / "a.png") is None
+
+
+def test_images_are_listed_by_suffix_sorted_and_posix(tmp_path: Path):
+    for name in ("db/b.JPG", "db/a name.x.png", "db/notes.txt", "query/c.jpeg", "db/deep/er/d.tiff"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path, "db") == ["db/a name.x.png", "db/b.JPG", "db/deep/er/d.tiff"]
+    assert len(list_images(tmp_path)) == 4
+    with pytest.raises(DataError, match="no such folder"):
+        list_images(tmp_path, "none")
+
+
+def test_resize_averages_and_keeps_what_fits():
+    assert resize(RGB, (40, 30)) is RGB
+    half = resize(RGB, (20, 15))
+    expected = RGB.reshape(15, 2, 20, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(half, expected, atol=1)
+
+
+def test_grey_is_luma():
+    np.testing.assert_allclose(to_grey(RGB), RGB @ [0.299, 0.587, 0.114], atol=1)

@@ -1,0 +1,88 @@
+"""The covariance of a pose, against the scatter of 200 poses from pairs with known noise."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from scipy.stats import chi2
+
+from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose
+from lbr.localization.refine import RefinementSettings
+from lbr.types import Correspondences, PoseEstimate
+from tests.localization.test_pnp import POSE, seen
+from tests.synthetic import CAMERA
+
+DRAWS, PAIRS = 200, 300
+TRUE, _ = seen(PAIRS)
+
+
+def noisy(noise_px: float, seed: int) -> Correspondences:
+    xy = TRUE.points2d + np.random.default_rng(seed).normal(size=TRUE.points2d.shape) * noise_px
+    return Correspondences(
+        TRUE.keypoint_index, TRUE.point_index, xy, TRUE.points3d, TRUE.vote_pair, TRUE.vote_image
+    )  # fmt: skip
+
+
+def by_ransac(pairs: Correspondences, seed: int) -> PoseEstimate:
+    return estimate_pose(pairs, CAMERA, PnpSettings(), seed)
+
+
+def by_poselib(pairs: Correspondences, seed: int) -> PoseEstimate:
+    return estimate_pose(pairs, CAMERA, PnpSettings(engine="poselib"), seed)
+
+
+def as_the_localizer_refines(pairs: Correspondences, seed: int) -> PoseEstimate:
+    return refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, RefinementSettings().loss_scale_px)
+
+
+def error(estimate: PoseEstimate) -> np.ndarray:
+    """(w, v) with R' = exp([w]x) R, t' = t + v."""
+    return np.r_[Rotation.from_matrix(estimate.pose.R @ POSE.R.T).as_rotvec(), estimate.pose.t - POSE.t]
+
+
+@cache
+def draws(estimate: Callable, noise_px: float) -> list[PoseEstimate]:
+    return [estimate(noisy(noise_px, seed), seed) for seed in range(DRAWS)]
+
+
+@pytest.mark.parametrize(
+    "estimate, noise_px",
+    [
+        (by_ransac, 0.2),
+        (by_ransac, 1.0),
+        (by_poselib, 1.0),
+        (as_the_localizer_refines, 0.2),
+        (as_the_localizer_refines, 0.7),
+    ],
+)
+def test_normalised_errors_are_chi_squared(estimate: Callable, noise_px: float):
+    """Mean of e' C^-1 e within the 99.98 % bounds of its distribution (6 numbers of the pose, 3 of the position)."""
+    found = draws(estimate, noise_px)
+    pose = [error(e) @ np.linalg.solve(e.covariance, error(e)) for e in found]
+    moved = [e.pose.centre - POSE.centre for e in found]
+    place = [m @ np.linalg.solve(e.position_covariance, m) for e, m in zip(found, moved, strict=True)]
+    for squares, freedom in ((pose, 6), (place, 3)):
+        low, high = chi2.ppf([1e-4, 1 - 1e-4], DRAWS * freedom) / (DRAWS * freedom)
+        assert low < np.mean(squares) / freedom < high
+
+
+@pytest.mark.parametrize("noise_px", [0.2, 1.0])
+def test_deviations_are_those_of_the_scatter(noise_px: float):
+    found = draws(by_ransac, noise_px)
+    scatter = np.sqrt(np.mean([np.sum((e.pose.centre - POSE.centre) ** 2) for e in found]))
+    assert np.median([e.position_std for e in found]) == pytest.approx(scatter, rel=0.15)
+    turned = np.sqrt(np.mean([np.sum(error(e)[:3] ** 2) for e in found]))
+    assert np.median([e.rotation_std for e in found]) == pytest.approx(turned, rel=0.15)
+
+
+def test_twice_the_noise_is_twice_the_deviation():
+    small, large = (by_ransac(noisy(noise, 0), 0).position_std for noise in (0.05, 0.1))
+    assert large / small == pytest.approx(2, rel=0.05)
+
+
+def test_the_covariance_is_symmetric_and_positive():
+    C = by_ransac(noisy(0.5, 0), 0).covariance
+    np.testing.assert_allclose(C, C.T, rtol=1e-6, atol=1e-15)
+    assert np.linalg.eigvalsh(C).min() > 0

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from lbr.geometry.pose import Pose, pose_error
+from lbr.io.colmap import project
+from lbr.localization.correspondences import lift
+from lbr.localization.pnp import PnpSettings, estimate_pose
+from lbr.localization.refine import RefinementSettings, covisible_frames, guided_match, refine_with_frames
+from lbr.mapping.map import Map
+from lbr.matching.nearest import NearestSettings, match_descriptors
+from lbr.types import Correspondences, LocalFeatures, PoseEstimate
+from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
+
+QUERY_POSE = arc_poses(7)[2]
+
+
+@pytest.fixture(scope="module")
+def scene(world: ExactWorld) -> Map:
+    return world.map()
+
+
+def localized(
+    scene: Map, query: LocalFeatures, images: list[int], seed: int = 0
+) -> tuple[PoseEstimate, Correspondences]:
+    settings = NearestSettings(ratio=0.8)
+    matches = [match_descriptors(query.descriptors, scene.features(i).descriptors, settings) for i in images]
+    pairs = lift(scene, query, images, matches)
+    return estimate_pose(pairs, CAMERA, PnpSettings(), seed), pairs
+
+
+def brute_force(
+    scene: Map, query: LocalFeatures, frames: list[int], estimate: PoseEstimate, radius: float
+) -> dict[tuple[int, int], float]:
+    """(keypoint, point) -> cosine of the mutually most alike within the radius, point by point."""
+    observations: dict[int, list[int]] = {}
+    for frame in frames:
+        for row in range(scene.offsets[frame], scene.offsets[frame + 1]):
+            observations.setdefault(int(scene.point_index[row]), []).append(row)
+    near: dict[tuple[int, int], float] = {}
+    for point, rows in observations.items():
+        xy = project(estimate.camera, estimate.pose, scene.points[point][None])[0]
+        if np.isfinite(xy).all() and (xy >= 0).all() and (xy < estimate.camera.size).all():
+            for keypoint in np.flatnonzero(np.linalg.norm(query.keypoints - xy, axis=1) <= radius):
+                cosines = [float(query.descriptors[keypoint] @ scene.descriptors[r].astype(np.float32)) for r in rows]
+                near[int(keypoint), point] = max(cosines)
+    best_k: dict[int, float] = {}
+    best_p: dict[int, float] = {}
+    for (keypoint, point), cosine in near.items():
+        best_k[keypoint] = max(best_k.get(keypoint, -1), cosine)
+        best_p[point] = max(best_p.get(point, -1), cosine)
+    return {(k, p): c for (k, p), c in near.items() if c >= best_k[k] - 1e-6 and c >= best_p[p] - 1e-6}
+
+
+@pytest.mark.parametrize("radius", [0.5, 15.0, 60.0])
+@pytest.mark.parametrize("frames", [[0], [4, 1, 2]])
+def test_guided_matches_are_those_of_a_plain_loop(world: ExactWorld, scene: Map, radius: float, frames: list[int]):
+    query = world.features(QUERY_POSE, noise_px=1.0)
+    estimate, _ = localized(scene, query, [1, 2, 3])
+    query = query.select(np.arange(0, len(query), 2))  # half of the points are left without their keypoint
+    found, cosine = guided_match(scene, query, np.array(frames), estimate, radius)
+    keys = list(zip(found.keypoint_index.tolist(), found.point_index.tolist(), strict=True))
+    expected = brute_force(scene, query, frames, estimate, radius)
+    assert set(keys) == set(expected) and len(keys) == len(expected) > 10
+    np.testing.assert_allclose(cosine, [expected[key] for key in keys], atol=1e-5)
+    np.testing.assert_array_equal(found.points2d, query.keypoints[found.keypoint_index])
+    np.testing.assert_array_equal(found.points3d, scene.points[found.point_index])
+    for k, (_, point) in enumerate(keys):
+        seen_in = [f for f in frames if point in scene.point_index[scene.observations(f)]]
+        assert sorted(found.vote_image[found.vote_pair == k].tolist()) == sorted(seen_in)
+
+
+def test_nothing_in_view_gives_no_pairs(world: ExactWorld, scene: Map):
+    query = world.features(QUERY_POSE)
+    away = look_at(QUERY_POSE.centre, 2 * QUERY_POSE.centre)
+    estimate = PoseEstimate(away, np.ones(4, bool), None, CAMERA)
+    found, cosine = guided_match(scene, query, np.array([0, 1]), estimate, 10.0)
+    assert len(found) == 0 and len(cosine) == 0
+
+
+def test_no_frames_give_no_pairs(world: ExactWorld, scene: Map):
+    estimate = PoseEstimate(QUERY_POSE, np.ones(4, bool), None, CAMERA)
+    found, _ = guided_match(scene, world.features(QUERY_POSE), np.zeros(0, np.int64), estimate, 10.0)
+    assert len(found) == 0
+
+
+def test_frames_are_the_supporting_and_those_that_share_most_with_them(scene: Map):
+    estimate = PoseEstimate(QUERY_POSE, np.ones(4, bool), None, CAMERA)
+    support = np.array([0, 30, 5, 0, 0])
+    shared = scene.covisibility.toarray()
+    score = support @ shared + support * np.diff(scene.offsets)
+    expected = sorted(range(5), key=lambda i: (-score[i], i))
+    settings = RefinementSettings(covisible_frames=3)
+    assert covisible_frames(scene, support, estimate, settings).tolist() == expected[:3]
+    assert covisible_frames(scene, np.zeros(5, int), estimate, settings).tolist() == []
+
+
+def test_frames_that_look_elsewhere_are_left_out(scene: Map):
+    estimate = PoseEstimate(scene.pose(0), np.ones(4, bool), None, CAMERA)
+    angles = [np.degrees(pose_error(scene.pose(i), scene.pose(0))[1]) for i in range(5)]
+    limit = (angles[2] + angles[3]) / 2
+    found = covisible_frames(scene, np.ones(5, int), estimate, RefinementSettings(max_angle_deg=limit))
+    assert sorted(found.tolist()) == [i for i in range(5) if angles[i] <= limit] != [0, 1, 2, 3, 4]
+
+
+def test_an_exact_pose_stays_exact(world: ExactWorld, scene: Map):
+    query = world.features(QUERY_POSE)
+    estimate, pairs = localized(scene, query, [1, 2])
+    refined, guided = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
+    assert max(pose_error(refined.pose, QUERY_POSE)) < 1e-6
+    assert refined.num_inliers == len(guided) > 0.85 * len(query)
+
+
+@pytest.fixture(scope="module")
+def street() -> ExactWorld:
+    """Cameras side by side along a long facade: the first shares only the left part of what the query sees."""
+    rng = np.random.default_rng(0)
+    poses = {
+        f"db/{x}.png": look_at(np.array([x, 0.3 * (x % 4 - 2), -6.0]), np.array([x, 0, 0])) for x in range(-4, 6, 2)
+    }
+    points = rng.uniform([-8, -1.6, -1], [8, 1.6, 1], (500, 3))
+    return ExactWorld(points, unit_rows(500, 32, rng), CAMERA, poses)
+
+
+def errors_before_and_after(world: ExactWorld, pose: Pose, images: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Position errors of 30 noisy queries."""
+    scene, errors = world.map(), []
+    for seed in range(30):
+        query = world.features(pose, noise_px=0.7, seed=seed)
+        estimate, pairs = localized(scene, query, images, seed)
+        refined, _ = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
+        errors.append([pose_error(e.pose, pose)[0] for e in (estimate, refined)])
+    before, after = np.array(errors).T
+    return before, after
+
+
+def test_refinement_helps_when_other_frames_see_more(street: ExactWorld):
+    before, after = errors_before_and_after(street, look_at(np.array([0.5, 0, -6.0]), np.array([0.5, 0, 0])), [0])
+    assert np.mean(after) < 0.6 * np.mean(before) and np.mean(after < before) > 0.7
+
+
+def test_refinement_does_not_worsen_what_was_complete(world: ExactWorld):
+    """All points were matched before. Its narrower loss costs some efficiency on Gaussian noise, and no more."""
+    before, after = errors_before_and_after(world, QUERY_POSE, [0, 1, 2, 3, 4])
+    assert np.mean(after) < 1.3 * np.mean(before)
+
+
+def test_a_pose_that_is_a_little_off_is_brought_back(world: ExactWorld, scene: Map):
+    query = world.features(QUERY_POSE)
+    _, pairs = localized(scene, query, [1, 2])
+    moved = look_at(QUERY_POSE.centre + [0.02, -0.01, 0.02], QUERY_POSE.centre + 6 * QUERY_POSE.R[2])
+    off = PoseEstimate(moved, np.ones(len(pairs), bool), None, CAMERA)
+    assert pose_error(moved, QUERY_POSE)[0] > 0.02
+    refined, _ = refine_with_frames(scene, query, off, pairs, RefinementSettings())
+    assert max(pose_error(refined.pose, QUERY_POSE)) < 1e-5
+
+
+def test_too_few_pairs_leave_it_to_the_caller(world: ExactWorld, scene: Map):
+    query = world.features(QUERY_POSE)
+    estimate, pairs = localized(scene, query, [1, 2])
+    assert refine_with_frames(scene, query.select(np.arange(3)), estimate, pairs, RefinementSettings()) is None

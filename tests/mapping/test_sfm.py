@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from lbr.errors import DataError
+from lbr.features.sift import Sift, SiftSettings
+from lbr.geometry.camera import guess_camera
+from lbr.geometry.pose import rotation_angle
+from lbr.io.colmap import posed_cameras
+from lbr.io.images import read_image
+from lbr.mapping.sfm import SfmSettings, structure_from_motion
+from lbr.matching.nearest import NearestSettings, match_descriptors
+from tests.synthetic import RenderedScene, similarity
+
+
+@pytest.fixture(scope="module")
+def matched(scene: RenderedScene) -> tuple[dict, dict]:
+    """SIFT keypoints and matches of all db images; one name has spaces."""
+    extractor = Sift(SiftSettings())
+    found = {name: extractor.extract(read_image(scene.root / "images" / name)) for name in scene.db}
+    pairs = [(a, b) for i, a in enumerate(scene.db) for b in scene.db[i + 1 :]]
+    settings = NearestSettings(ratio=0.85)
+    matches = {
+        (a, b): match_descriptors(found[a].descriptors, found[b].descriptors, settings).indices for a, b in pairs
+    }
+    return {name: features.keypoints for name, features in found.items()}, {
+        p: m for p, m in matches.items() if len(m) > 15
+    }
+
+
+def check_against_truth(scene: RenderedScene, poses: dict, metres: float, degrees: float) -> None:
+    names = list(poses)
+    centres = np.stack([poses[n].centre for n in names])
+    truth = np.stack([scene.poses[n].centre for n in names])
+    scale, R, t = similarity(centres, truth)
+    assert np.linalg.norm(scale * centres @ R.T + t - truth, axis=1).max() < metres
+    turned = np.stack([poses[n].R @ R.T @ scene.poses[n].R.T for n in names])
+    assert np.degrees(rotation_angle(turned)).max() < degrees
+
+
+@pytest.mark.parametrize("method", ["incremental", "global"])
+def test_all_images_are_placed_within_tolerance(scene: RenderedScene, matched: tuple, method: str):
+    cameras = dict.fromkeys(scene.db, scene.camera)
+    (model, *rest) = structure_from_motion(cameras, *matched, SfmSettings(method=method))
+    found, poses = posed_cameras(model)
+    assert set(poses) == set(scene.db) and not rest
+    check_against_truth(scene, poses, metres=0.05, degrees=0.5)
+    assert model.num_points3D() > 150
+    np.testing.assert_allclose([c.params for c in found.values()], [scene.camera.params] * 7, rtol=1e-9)
+
+
+def test_an_unknown_focal_length_is_refined(scene: RenderedScene, matched: tuple):
+    """From COLMAP's guess, 28 % too long."""
+    cameras = dict.fromkeys(scene.db, guess_camera(*scene.camera.size))
+    (model, *_) = structure_from_motion(cameras, *matched, SfmSettings())
+    found, poses = posed_cameras(model)
+    assert set(poses) == set(scene.db)
+    for camera in found.values():
+        assert camera.focal[0] == pytest.approx(scene.camera.focal[0], rel=0.05)
+    check_against_truth(scene, poses, metres=0.2, degrees=2.0)
+
+
+@pytest.mark.parametrize("method", ["incremental", "global"])
+def test_the_same_seed_gives_the_same_bits(scene: RenderedScene, matched: tuple, method: str):
+    cameras = dict.fromkeys(scene.db, scene.camera)
+    found = [structure_from_motion(cameras, *matched, SfmSettings(method=method), seed=3)[0] for _ in range(2)]
+    a, b = ([pose.matrix.tobytes() for pose in posed_cameras(model)[1].values()] for model in found)
+    assert a == b
+
+
+def test_no_model_is_said(scene: RenderedScene, matched: tuple):
+    keypoints, matches = matched
+    pair, indices = next(iter(matches.items()))
+    shuffled = {pair: np.random.default_rng(0).permuted(indices, axis=0)}
+    with pytest.raises(DataError, match="found no model in 7 images and 1 matched pairs"):
+        structure_from_motion(dict.fromkeys(scene.db, scene.camera), keypoints, shuffled, SfmSettings())
+
+
+def test_no_matches_at_all_are_said(scene: RenderedScene, matched: tuple):
+    with pytest.raises(DataError, match="found no model"):
+        structure_from_motion(dict.fromkeys(scene.db, scene.camera), matched[0], {}, SfmSettings())

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lbr.cli import OTHERS, STAGES, main
+
+HEAVY = "torch", "numpy", "cv2", "pycolmap", "scipy", "h5py", "pydantic", "yaml", "kornia"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["info", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]):
+    code = (
+        "import sys\nfrom lbr.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit as stop:\n"
+        f"    print('CODE', stop.code, sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ}, check=True
+    )
+    assert "CODE 0 []" in done.stdout
+    if arguments == ["--help"]:
+        assert all(verb in done.stdout for verb in (*STAGES, *OTHERS)) and "Exit code" in done.stdout
+
+
+def test_python_m_lbr_answers_with_the_exit_code(tmp_path: Path):
+    command = [sys.executable, "-m", "lbr", "config", "--config", str(tmp_path / "none.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.strip() == f"lbr config: {tmp_path}/none.yaml: no such configuration file"
+
+
+@pytest.mark.parametrize("arguments", [[], ["unknown"], ["run"], ["info"], ["config", "--overwrite", "--config", "x"]])
+def test_wrong_usage_is_argparses(arguments: list[str], capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2 and "usage: lbr" in capsys.readouterr().err
+
+
+def test_a_misspelt_key_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "c.yaml").write_text("dataset: {name: folder, root: x}\nworkspace: w\nmatchr: {ratio: 0.8}\n")
+    assert main(["run", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert capsys.readouterr().err == f"lbr run: {tmp_path}/c.yaml: unknown key 'matchr'; did you mean 'matcher'?\n"
+
+
+def test_a_missing_dataset_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "c.yaml").write_text("dataset: {name: folder, root: x}\nworkspace: w\n")
+    assert main(["run", "--config", str(tmp_path / "c.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "no such folder of images; set dataset.root" in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "w").exists()
