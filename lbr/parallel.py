@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from multiprocessing import get_context
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class ParallelSettings(Settings):
-    """workers: 0 takes one for each core. Every worker uses cores / workers threads (at least one) in its libraries."""
+    """workers: 0 takes one for each core. OpenCV and torch use cores / workers threads (at least one) in each."""
 
     backend: Literal["threads", "processes", "ray"] = "threads"
     workers: int = Field(default=0, ge=0)
@@ -51,16 +53,37 @@ def parallel_map(
 
 
 def limit_threads(threads: int) -> None:
-    """Threads of OpenCV, BLAS and torch (once it is imported) in this process."""
+    """Threads of OpenCV and torch (once it is imported) in this process; BLAS gets one.
+
+    The threads of OpenBLAS wait by spinning: two of them beside a busy neighbour are ten times slower than one.
+    What is heavy is spread over items instead.
+    """
     import cv2
-    from threadpoolctl import threadpool_info, threadpool_limits
 
     cv2.setNumThreads(threads)
-    # Only when it changes: OpenBLAS complains of its buffers when it is told again and again.
-    if any(library["num_threads"] != threads for library in threadpool_info()):
-        threadpool_limits(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+    stack = ExitStack()
+    stack.enter_context(single_blas_thread())
+    stack.pop_all()  # for good: the limit is not taken back
+
+
+@contextmanager
+def single_blas_thread() -> Iterator[None]:
+    """One BLAS thread inside the block; costs nothing where that is so already."""
+    libraries = _blas()
+    if all(library.num_threads == 1 for library in libraries.lib_controllers):
+        yield
+        return
+    with libraries.limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:

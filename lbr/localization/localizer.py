@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from lbr.localization.refine import RefinementSettings, refine_with_frames
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.nearest import NearestSettings
+from lbr.parallel import num_cores, single_blas_thread
 from lbr.settings import Settings
 from lbr.types import Candidates, Correspondences, LocalFeatures, Localization, Matches, PoseEstimate, Status
 
@@ -70,6 +72,8 @@ class _Log:
 class Localizer:
     """Localizes photographs in an open map; safe to share between threads.
 
+    threads: how many match one query with db images at a time; all cores by default.
+
     >>> localizer = Localizer.open(Path("workspace/map"))
     >>> result = localizer.localize(image, camera)      # RGB uint8 [H, W, 3], or a path
     >>> result.status, result.reason, result.estimate.pose.centre, result.estimate.position_std
@@ -81,12 +85,14 @@ class Localizer:
         settings: LocalizationSettings | None = None,
         extractor: Extractor | None = None,
         seed: int = 0,
+        threads: int | None = None,
     ) -> None:
         self.scene = scene
         self.settings = settings or LocalizationSettings()
         self.seed = seed
         self._matcher: Matcher = make_matcher(self.settings.matcher)
         self._extractor = extractor
+        self._threads = ThreadPoolExecutor(threads or num_cores())
 
     @classmethod
     def open(cls, folder: Path, settings: LocalizationSettings | None = None, seed: int = 0) -> Localizer:
@@ -129,7 +135,7 @@ class Localizer:
         images = self._candidate_images(candidates, log)
         log.tried = tuple(self.scene.names[i] for i in images)
         with log.timed("match"):
-            matches = [self._matcher.match(features, self.scene.features(i)) for i in images]
+            matches = self._match(features, images)
         log.counts["candidates"] = len(images)
         with log.timed("pose"):
             best = self._verify(features, camera, images, matches, name, log)
@@ -138,6 +144,12 @@ class Localizer:
             return self._result(name, Status.FAILED, reason, None, camera, log)
         with log.timed("refine"):
             return self._refine(features, best, name, log)
+
+    def _match(self, features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
+        """The query with each db image; threads take images, so that the matrix products need none of their own."""
+        query = replace(features, descriptors=features.descriptors.astype(np.float32))
+        with single_blas_thread():
+            return list(self._threads.map(lambda i: self._matcher.match(query, self.scene.features(i)), images))
 
     def _map_extractor(self) -> Extractor:
         if self._extractor is None:

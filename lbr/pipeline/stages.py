@@ -21,7 +21,7 @@ from lbr.io.text_lists import Problem, read_pairs, write_pairs, write_poses
 from lbr.mapping.map import build_map, covisibility, write_map
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import TriangulationSettings, triangulate, verify_pairs
-from lbr.parallel import parallel_map
+from lbr.parallel import num_cores, parallel_map
 from lbr.pipeline.results import localization_to_json, poses_of, read_localizations
 from lbr.pipeline.workers import ExtractImage, LocalizeQuery, MatchImage, group_pairs
 from lbr.pipeline.workspace import (
@@ -274,7 +274,13 @@ class Stages:
     def _localize(self, queries: Sequence[Query], work: Making) -> dict[str, str]:
         ws, config = self.workspace, self.config
         function = LocalizeQuery(
-            ws.map, ws.query_features, self.dataset.image_root, config.localization, config.candidates, config.seed
+            ws.map,
+            ws.query_features,
+            self.dataset.image_root,
+            config.localization,
+            config.candidates,
+            config.seed,
+            max(1, num_cores() // config.parallel.num_workers),
         )
         function.open()  # a broken map is one error, not one for every query
         done = work.parts.keys()

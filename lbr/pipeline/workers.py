@@ -86,10 +86,11 @@ class LocalizeQuery(_Reopened):
     settings: LocalizationSettings
     candidates: CandidatesConfig
     seed: int
+    threads: int
 
     @cached_property
     def localizer(self) -> Localizer:
-        return Localizer(open_map(self.map), self.settings, seed=self.seed)
+        return Localizer(open_map(self.map), self.settings, seed=self.seed, threads=self.threads)
 
     @cached_property
     def file(self) -> FeatureFile:
