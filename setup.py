@@ -4,14 +4,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-version = next(
-    line.split('"')[1] for line in Path("lbr/__init__.py").read_text().splitlines() if line.startswith("__version__")
-)
+lines = Path("lbr/__init__.py").read_text().splitlines()
+version = next(line.split('"')[1] for line in lines if line.startswith("__version__"))
 
 REQUIRED = [
     "torch>=2.4", "torchvision", "segmentation-models-pytorch>=0.5,<1", "timm>=1.0", "kornia>=0.8",
     "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "h5py>=3.10",
-    "pycolmap>=4.2,<5", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2", "trimesh>=4.4", "embreex>=2.17",
+    "pycolmap>=4.2,<5", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2",
+    "trimesh>=4.4", "embreex>=2.17",
 ]  # fmt: skip
 EXTRAS = {
     "pose": ["poselib>=2.0.4"],
@@ -30,6 +30,6 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["lbr", "lbr.*"]),
     install_requires=REQUIRED,
-    extras_require={**EXTRAS, "all": sorted({package for name, extra in EXTRAS.items() if name != "cluster" for package in extra})},
+    extras_require={**EXTRAS, "all": [*EXTRAS["pose"], *EXTRAS["develop"]]},
     entry_points={"console_scripts": ["lbr = lbr.cli:main"]},
 )

@@ -1,0 +1,69 @@
+"""What a camera would see of the facades, on a coarse grid of rays, and whether other cameras see it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.town.mesh import INSTANCE
+from lbr.town.world import Town
+
+PROBE = (16, 12)  # rays across and down
+NEAR, FAR = 4.0, 26.0  # metres between which a facade is worth a photograph
+TOO_CLOSE = 1.5  # metres before the lens that must be free
+CELL = 1.5  # metres of facade that count as one spot
+MAX_TURN = np.cos(np.radians(35))  # two views of a spot match up to this angle between their rays
+MAX_ZOOM = 1.8  # and up to this ratio of their distances
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The K rays that meet a facade at a useful distance: instance int [K], spot int [K] (a cell of a facade),
+    direction float [K, 3] of the ray, distance float [K]; share = K / all rays."""
+
+    instance: np.ndarray
+    spot: np.ndarray
+    direction: np.ndarray
+    distance: np.ndarray
+    share: float
+
+
+def probe(town: Town, pose: Pose, camera: Camera) -> Seen:
+    """Look through a camera. Leaves hide what is behind them; nothing counts with something right before the lens."""
+    x, y = np.meshgrid((np.arange(PROBE[0]) + 0.5) / PROBE[0], (np.arange(PROBE[1]) + 0.5) / PROBE[1])
+    (fx, fy), (cx, cy) = camera.focal, camera.matrix[:2, 2]
+    local = np.stack([(x * camera.width - cx) / fx, (y * camera.height - cy) / fy, np.ones_like(x)], -1).reshape(-1, 3)
+    rays = local / np.linalg.norm(local, axis=1, keepdims=True) @ pose.R
+    hits, leaf = town.static.scene.trace(pose.centre, rays), town.leaves.scene.trace(pose.centre, rays).distance
+    mesh = town.static.mesh
+    instance = mesh.table[:, INSTANCE].astype(int)[mesh.patch[np.maximum(hits.face, 0)]]
+    useful = (hits.face >= 0) & (instance > 0) & (hits.distance > NEAR) & (hits.distance < np.minimum(FAR, leaf))
+    useful &= (np.minimum(hits.distance, leaf) < TOO_CLOSE).mean() < 0.02
+    instance, distance, rays = instance[useful], hits.distance[useful], rays[useful]
+    return Seen(instance, _spots(town, instance, pose.centre + distance[:, None] * rays), rays, distance, useful.mean())
+
+
+def _spots(town: Town, instance: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A number for the cell of the facade that each point [K, 3] lies in."""
+    starts = np.array([f.start for f in town.plan.facades])[instance - 1]
+    rights = np.array([f.right[:2] for f in town.plan.facades])[instance - 1]
+    along = np.einsum("ij,ij->i", points[:, :2] - starts, rights)
+    return (instance * 1000 + np.floor(along / CELL).astype(int)) * 1000 + np.floor(points[:, 2] / CELL).astype(int)
+
+
+def support(view: Seen, others: Sequence[Seen]) -> float:
+    """Share of a view's rays whose spot at least two other views see from a like direction and distance."""
+    if not len(view.spot) or not others:
+        return 0.0
+    count = np.zeros(len(view.spot), int)
+    for other in others:
+        mine, theirs = np.nonzero(view.spot[:, None] == other.spot[None])
+        turn = np.einsum("ij,ij->i", view.direction[mine], other.direction[theirs])
+        zoom = view.distance[mine] / other.distance[theirs]
+        alike = (turn > MAX_TURN) & (zoom < MAX_ZOOM) & (zoom > 1 / MAX_ZOOM)
+        count[np.unique(mine[alike])] += 1
+    return float((count >= 2).sum() / max(1.0, len(count) / max(view.share, 1e-6)))

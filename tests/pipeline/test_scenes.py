@@ -1,0 +1,66 @@
+"""The town, its stylised copies and the whole pipeline on it, in both layouts, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lbr.cli import main
+from lbr.config import load_config
+from lbr.io.images import image_size, list_images
+
+CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "town.yaml")
+FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
+
+
+def arguments(root: Path, layout: str) -> list[str]:
+    return [
+        f"dataset.name={layout}", f"dataset.root={root / FOLDERS[layout]}", f"workspace={root / 'work'}",
+        f"dataset.ground_truth={root}/ground_truth/poses.txt", "town.size=tiny", f"town.layout={layout}",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(FOLDERS))
+def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    root = tmp_path_factory.mktemp(request.param)
+    given = arguments(root, request.param)
+    assert main(["town", "--config", CONFIG, *given]) == 0
+    return root, given
+
+
+def test_a_town_runs_through_the_whole_pipeline(town: tuple[Path, list[str]]):
+    root, given = town
+    assert main(["run", "--config", CONFIG, *given]) in (0, 1)  # 1: an image of so few may have no point
+    report = json.loads((root / "work/runs/default/report.json").read_text())
+    assert report["scores"]["all"]["localized"] >= 1
+    assert (root / "work/runs/default/report.html").stat().st_size > 10_000
+    names = [line.split()[0] for line in (root / "work/runs/default/poses.txt").read_text().splitlines()]
+    depth = 1 if given[0].endswith("robotcar") else 0  # rear/<base name>, or the base name alone
+    assert names and all(name.count("/") == depth for name in names)
+
+
+def test_stylised_copies_stand_beside_the_originals(town: tuple[Path, list[str]]):
+    root, given = town
+    assert main(["stylize", "--config", CONFIG, *given]) == 0
+    config = load_config(Path(CONFIG), given)
+    images = config.dataset.root / "images"
+    prefix = "overcast-reference" if given[0].endswith("robotcar") else "."
+    for variant in config.stylization.variants:
+        copies = list_images(config.dataset.root / "stylized" / variant)
+        assert copies
+        for name in copies:
+            assert image_size(config.dataset.root / "stylized" / variant / name) == image_size(images / prefix / name)
+
+
+def test_a_town_is_reused_and_another_one_is_refused(town: tuple[Path, list[str]], capsys: pytest.CaptureFixture):
+    _, given = town
+    assert main(["town", "--config", CONFIG, *given]) == 0 and "[reused]" in capsys.readouterr().out
+    assert main(["town", "--config", CONFIG, *given, "town.seed=8"]) == 2
+    assert "town.seed=7, now 8" in capsys.readouterr().err
+
+
+def test_a_town_goes_into_a_folder_of_its_layout(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["town", "--config", CONFIG, f"dataset.root={tmp_path / 'elsewhere'}", "town.size=tiny"]) == 2
+    assert "aachen_v1.1" in capsys.readouterr().err
