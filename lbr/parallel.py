@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
 from typing import Any, Literal, TypeVar
@@ -63,20 +63,22 @@ def limit_threads(threads: int) -> None:
     cv2.setNumThreads(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-    stack = ExitStack()
-    stack.enter_context(single_blas_thread())
-    stack.pop_all()  # for good: the limit is not taken back
+    if not _has_single_blas_thread():
+        _blas().limit(limits=1)  # for good: nobody takes the limit back
 
 
 @contextmanager
 def single_blas_thread() -> Iterator[None]:
     """One BLAS thread inside the block; costs nothing where that is so already."""
-    libraries = _blas()
-    if all(library.num_threads == 1 for library in libraries.lib_controllers):
+    if _has_single_blas_thread():
         yield
         return
-    with libraries.limit(limits=1):
+    with _blas().limit(limits=1):
         yield
+
+
+def _has_single_blas_thread() -> bool:
+    return all(library.num_threads == 1 for library in _blas().lib_controllers)
 
 
 @cache

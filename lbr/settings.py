@@ -5,6 +5,7 @@ The models themselves live beside the code that reads them; `config.py` composes
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ class Located(str):
 
 def _resolve(value: Any) -> Any:
     if isinstance(value, Located):
-        return value.base / Path(str(value)).expanduser()
+        return Path(os.path.normpath(value.base / Path(str(value)).expanduser()))
     return value
 
 

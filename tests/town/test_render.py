@@ -157,7 +157,9 @@ def test_photographs_can_stand_in_for_painted_facades(tmp_path):
         picture = np.random.default_rng(k).integers(90, 255, (*size[::-1], 3)).astype(np.uint8)
         cv2.imwrite(str(tmp_path / f"{k}.png"), picture)
     cv2.imwrite(str(tmp_path / "night.png"), np.full((300, 300, 3), 20, np.uint8))
-    photo_town = build_town(TownConfig(size="tiny", texel_m=0.1, textures=tmp_path, width=64, height=48))
+    photo_town = build_town(
+        TownConfig(size="tiny", stretch_m=1000, texel_m=0.1, textures=tmp_path, width=64, height=48)
+    )
     view = photograph(photo_town, walk_shots(photo_town, 4, "db", rng())[1])
     assert (view.instance_ids > 0).mean() > 0.2
     assert all(not d.openings and 5 < d.style.eave < 13.1 for d in photo_town.designs)
