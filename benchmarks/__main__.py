@@ -13,6 +13,7 @@ BENCHMARKS = {
     "photographs": "accuracy on real photographs with known poses, beside the field's toolbox",
     "speed": "db matching, triangulation and localization, paired with the field's way on the same features",
     "engines": "nearest-neighbour engines: numpy, torch, faiss, OpenCV",
+    "town": "the embedded town: time, map, difficulty, twins",
     "memory": "a map of 10,000 images x 2,000 points: opening it, and one query against 50 of them",
 }
 

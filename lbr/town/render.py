@@ -127,7 +127,7 @@ def _edges(scenery: Scenery, rays: Rays, hits: Hits, light: np.ndarray) -> np.nd
     patch = np.where(face >= 0, scenery.patch.take(np.maximum(face, 0)), -1)
     depth = np.where(face >= 0, hits.distance.reshape(height, width), 1e4)
     mean = cv2.transform(light, np.full((1, 3), 1 / 3, np.float32))
-    contrast = 0.2 if scenery.condition.dark else 0.1
+    contrast = 0.35 if scenery.condition.dark else 0.1
     grey = np.log2(mean + 0.1 * mean.mean())
     mark = np.zeros((height, width), bool)
     for axis in (0, 1):
