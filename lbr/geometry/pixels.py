@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 CORNER = "corner"  # (0, 0) is the image's top-left corner (COLMAP, LBR)
-CENTRE = "centre"  # (0, 0) is the centre of the first pixel (OpenCV, kornia, hloc's files)
 
 
 def from_centre_origin(xy: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,7 @@ class LocalizeQuery(_Reopened):
 
 
 def _as_float32(features: LocalFeatures) -> LocalFeatures:
-    return LocalFeatures(
-        features.keypoints,
-        features.scores,
-        features.descriptors.astype(np.float32),
-        features.image_size,
-        features.labels,
-    )
+    return replace(features, descriptors=features.descriptors.astype(np.float32))
 
 
 def group_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:

@@ -41,7 +41,7 @@ def street_camera(config: TownSpec, kind: str) -> Camera:
         return Camera(
             "OPENCV", w, h, (focal, 1.002 * focal, w / 2 - 0.006 * w, h / 2 + 0.004 * h, 0.06, -0.09, 0.0006, -0.0004)
         )
-    focal = 0.62 * w if kind == "rig" else 0.62 * w
+    focal = 0.62 * w
     return Camera("PINHOLE", w, h, (focal, focal, w / 2, h / 2))
 
 
