@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 import h5py
 import numpy as np
 
 from lbr.errors import DataError
 from lbr.geometry import pixels
-from lbr.io.files import atomic_path
+from lbr.io.h5_file import H5File, groups_with, new_h5
 from lbr.types import LocalFeatures
 
 FORMAT, VERSION = "lbr-features", 1
 
 
-class FeatureFile:
+class FeatureFile(H5File):
     """Read-only view of a feature file of ours or of hloc's. Use as a context manager.
 
     `names`: the images in it, sorted. `extractor`: its description as written, '' when unknown.
@@ -29,24 +28,13 @@ class FeatureFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = open_h5(path)
-        self.is_hloc = "format" not in self._file.attrs
-        if not self.is_hloc:
-            check_format(self._file, path, FORMAT, VERSION)
+        super().__init__(path, FORMAT, VERSION, others=True)
+        self.is_hloc = not self.is_ours
         self.extractor = str(self._file.attrs.get("extractor", ""))
-        self.names = sorted(_group_names(self._file))
+        self.names = groups_with(self._file, "keypoints")
         self._known = frozenset(self.names)
         if self.is_hloc and not self.names and len(self._file):
             raise DataError(f"{path}: no features in it, neither in our format nor in hloc's")
-
-    def __enter__(self) -> FeatureFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -55,17 +43,14 @@ class FeatureFile:
         """Features of one image, keypoints corner-origin. Raises DataError when it is absent or unreadable."""
         if name not in self._known:
             raise DataError(f"{self.path}: no features of '{name}' in it; run extract again")
-        try:
-            group = self._file[name]
-            return _read_hloc(group) if self.is_hloc else _read_ours(group)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{self.path}: features of '{name}' are unreadable ({error}); extract them again") from None
+        with self.reading(f"features of '{name}'", "extract them again") as file:
+            return _read_hloc(file[name]) if self.is_hloc else _read_ours(file[name])
 
 
 def write_features(path: Path, items: Iterable[tuple[str, LocalFeatures]], extractor: str = "") -> None:
     """Write (name, features) pairs to a feature file; it appears under its name only when whole."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION, pixel_origin=pixels.CORNER, extractor=extractor)
+    origin = pixels.CORNER
+    with new_h5(path, format=FORMAT, version=VERSION, pixel_origin=origin, extractor=extractor) as file:
         for name, features in items:
             group = file.create_group(name)
             group.attrs["image_size"] = features.image_size
@@ -76,7 +61,7 @@ def write_features(path: Path, items: Iterable[tuple[str, LocalFeatures]], extra
 
 def write_hloc_features(path: Path, items: Iterable[tuple[str, LocalFeatures]]) -> None:
     """Write features as hloc reads them: keypoints from the pixel's centre, descriptors [D, N]."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_h5(path) as file:
         for name, features in items:
             group = file.create_group(name)
             group.create_dataset("keypoints", data=pixels.to_centre_origin(features.keypoints))
@@ -106,23 +91,6 @@ def features_from_arrays(arrays: dict[str, np.ndarray]) -> LocalFeatures:
     )
 
 
-def open_h5(path: Path) -> h5py.File:
-    """Open an h5 for reading. Raises DataError when it is missing or broken."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: not a whole h5 file ({_first_line(error)}); delete it and make it again") from None
-
-
-def check_format(file: h5py.File, path: Path, name: str, version: int) -> None:
-    """Raises DataError when an h5 of ours is of another format or of a version that we do not read."""
-    found = file.attrs.get("format"), int(file.attrs.get("version", 0))
-    if found != (name, version):
-        raise DataError(f"{path}: is {found[0]} version {found[1]}, wanted {name} version {version}; make it again")
-
-
 def _read_ours(group: h5py.Group) -> LocalFeatures:
     arrays = {key: group[key][()] for key in ("keypoints", "scores", "descriptors")}
     if "labels" in group:
@@ -139,21 +107,3 @@ def _read_hloc(group: h5py.Group) -> LocalFeatures:
     else:
         width, height = (int(v) for v in np.ceil(keypoints.max(0, initial=1.0)))
     return LocalFeatures(keypoints[:, :2], scores, np.ascontiguousarray(descriptors), (width, height))
-
-
-def _group_names(file: h5py.File) -> list[str]:
-    names: list[str] = []
-
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if name.endswith("/keypoints") and isinstance(item, h5py.Dataset):
-            names.append(name.removesuffix("/keypoints"))
-
-    try:
-        file.visititems(visit)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{file.filename}: broken h5 ({_first_line(error)}); delete it and make it again") from None
-    return names
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -8,38 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.io.features_file import check_format, open_h5
-from lbr.io.files import atomic_path
+from lbr.io.h5_file import H5File, new_h5, open_h5
 from lbr.types import Matches
 
 FORMAT, VERSION = "lbr-matches", 1
 
 
-class MatchFile:
+class MatchFile(H5File):
     """Read-only view of a match file. Use as a context manager.
 
     Raises DataError when the file is missing, cut short, or of another format or version.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = open_h5(path)
-        check_format(self._file, path, FORMAT, VERSION)
-
-    def __enter__(self) -> MatchFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+        super().__init__(path, FORMAT, VERSION)
 
     def first_names(self) -> list[str]:
         return sorted(unquote(key) for key in self._file)
@@ -49,16 +37,13 @@ class MatchFile:
         key = quote(first, safe="")
         if key not in self._file:
             return {}
-        try:
-            return matches_from_arrays({name: self._file[key][name][()] for name in self._file[key]})
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{self.path}: matches of '{first}' are unreadable ({error}); match again") from None
+        with self.reading(f"matches of '{first}'", "match again") as file:
+            return matches_from_arrays({name: file[key][name][()] for name in file[key]})
 
 
 def write_matches(path: Path, items: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
     """Write (first image, `matches_to_arrays`) items; the file appears under its name only when whole."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION)
+    with new_h5(path, format=FORMAT, version=VERSION) as file:
         for first, arrays in items:
             group = file.create_group(quote(first, safe=""))
             for name, array in arrays.items():
@@ -110,7 +95,7 @@ def write_hloc_matches(
     path: Path, items: Iterable[tuple[tuple[str, str], Matches]], num_keypoints: dict[str, int]
 ) -> None:
     """Write matches as hloc reads them: `matches0` [N_a] with -1 for none, `matching_scores0` [N_a]."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_h5(path) as file:
         for (first, second), matches in items:
             partner = np.full(num_keypoints[first], -1, np.int32)
             score = np.zeros(num_keypoints[first], np.float16)

@@ -9,7 +9,8 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.io.colmap import read_model
-from lbr.io.features_file import FeatureFile, open_h5
+from lbr.io.features_file import FeatureFile
+from lbr.io.h5_file import open_h5
 from lbr.io.matches_file import FORMAT as MATCHES
 from lbr.io.matches_file import MatchFile
 from lbr.mapping.map import ARRAYS, open_map
