@@ -11,7 +11,8 @@ import numpy as np
 from benchmarks.machine import SHARED, table
 from lbr.config import load_config
 from lbr.pipeline.scoring import evaluate
-from lbr.pipeline.stages import Stages
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import run_flow
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "folder.yaml"
 ALIKED = ["extractor.name=aliked", f"extractor.weights={SHARED}/weights/aliked-n16.pth"]
@@ -36,12 +37,11 @@ def _measure(title: str, data: str, overrides: list[str], hloc: str, limit: tupl
         config = load_config(
             FOLDER, [f"dataset.root={SHARED}/data/{data}", f"workspace={folder}", thresholds, *overrides]
         )
-        stages = Stages(config)
-        for stage in (stages.extract, stages.pairs, stages.match, stages.reconstruct, stages.localize):
-            stage()
-        evaluate(stages.workspace, stages.dataset.truth, config.evaluation)
-        report = json.loads(stages.workspace.report.read_text())
-        lines = stages.workspace.localizations.read_text().splitlines()
+        context = Context(config)
+        run_flow(context)
+        evaluate(context.workspace, context.dataset.truth, config.evaluation)
+        report = json.loads(context.workspace.report.read_text())
+        lines = context.workspace.localizations.read_text().splitlines()
     scores = report["scores"]["all"]
     errors = np.array([[q["position_m"], q["rotation_deg"]] for q in report["queries"].values()])
     said = np.median([json.loads(line)["position_std_m"] for line in lines])

@@ -23,7 +23,8 @@ from lbr.io.colmap import read_model, to_pycolmap_camera
 from lbr.io.features_file import FeatureFile
 from lbr.io.text_lists import read_pairs
 from lbr.localization.localizer import Localizer
-from lbr.pipeline.stages import Stages
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import FLOW, STAGES
 from lbr.pipeline.workspace import read_manifest
 from lbr.types import LocalFeatures, Query
 
@@ -44,16 +45,16 @@ def run() -> str:
 
 def _measure(folder: Path, data: str, overrides: list[str], num: int, hloc_query: float, hloc_map: float) -> str:
     config = load_config(FOLDER, [f"dataset.root={SHARED}/data/{data}", f"workspace={folder / data}", *overrides])
-    stages = Stages(config)
-    for stage in (stages.extract, stages.pairs, stages.match, stages.reconstruct):
-        stage()
-    ws = stages.workspace
+    context = Context(config)
+    for verb in FLOW[:-1]:
+        STAGES[verb](context)
+    ws = context.workspace
     seconds = {name: (read_manifest(path) or {})["seconds"] for name, path in (("match", ws.matches), ("map", ws.map))}
     with FeatureFile(ws.db_features) as features:
         db = {name: features.read(name) for name in features.names}
     field_map = _field_db_matching(db, read_pairs(ws.pairs)[: 8 * num], folder)
     pairs_all = len(read_pairs(ws.pairs))
-    ours, field = _queries(stages, db, list(stages.dataset.queries)[:num], folder)
+    ours, field = _queries(context, db, list(context.dataset.queries)[:num], folder)
     total = {
         name: float(np.median([sum(q.values()) for q in times])) for name, times in (("lbr", ours), ("field", field))
     }
@@ -70,20 +71,20 @@ def _measure(folder: Path, data: str, overrides: list[str], num: int, hloc_query
         f"{data}, {len(db)} candidates:\n\n"
         + table(["step", "lbr", "the field's way", "ratio", "hloc as reported on such a machine"], rows)
         + f"\n\nPer query: {spent}. Floor: the matrix products of a query with all db points take "
-        f"{1e3 * _floor(stages, list(stages.dataset.queries)[:num]):.0f} ms. "
+        f"{1e3 * _floor(context, list(context.dataset.queries)[:num]):.0f} ms. "
         f"Db: matching {seconds['match']:.2f} s, triangulation and map {seconds['map']:.2f} s."
     )
 
 
 def _queries(
-    stages: Stages, db: dict[str, LocalFeatures], queries: list[Query], folder: Path
+    context: Context, db: dict[str, LocalFeatures], queries: list[Query], folder: Path
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    localizer = Localizer.open(stages.workspace.map, stages.config.localization)
-    model = read_model(stages.workspace.sfm)
+    localizer = Localizer.open(context.workspace.map, context.config.localization)
+    model = read_model(context.workspace.sfm)
     points = _points_by_keypoint(model)
     ours: list[dict[str, float]] = []
     field: list[dict[str, float]] = []
-    with FeatureFile(stages.workspace.query_features) as file:
+    with FeatureFile(context.workspace.query_features) as file:
         localizer.localize_features(file.read(queries[0].name), queries[0].camera)  # warm-up
         for query in queries:
             features = file.read(query.name)
@@ -96,11 +97,11 @@ def _queries(
     return ours, field
 
 
-def _floor(stages: Stages, queries: list[Query]) -> float:
-    localizer = Localizer.open(stages.workspace.map)
+def _floor(context: Context, queries: list[Query]) -> float:
+    localizer = Localizer.open(context.workspace.map)
     columns = [localizer.scene.features(i).descriptors.astype(np.float32).T.copy() for i in range(len(localizer.scene))]
     taken = []
-    with FeatureFile(stages.workspace.query_features) as file:
+    with FeatureFile(context.workspace.query_features) as file:
         for query in queries:
             a = file.read(query.name).descriptors.astype(np.float32)
             start = time.perf_counter()

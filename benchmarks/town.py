@@ -14,7 +14,8 @@ from lbr.config import load_config
 from lbr.mapping.map import open_map
 from lbr.pipeline.scenes import make_town
 from lbr.pipeline.scoring import evaluate
-from lbr.pipeline.stages import Stages
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import run_flow
 from lbr.pipeline.workspace import read_manifest
 from lbr.town import Shot, Town, build_town, photograph
 from lbr.town.viewpoints import look, query_shots, street_camera
@@ -25,13 +26,12 @@ VIEWS = 8  # queries before each twin
 
 def run() -> str:
     config = load_config(CONFIG)
-    make_town(config)
-    stages = Stages(config)
-    for stage in (stages.extract, stages.pairs, stages.match, stages.reconstruct, stages.localize):
-        stage()
-    evaluate(stages.workspace, stages.dataset.truth, config.evaluation)
-    report = json.loads(stages.workspace.report.read_text())
-    scene, town = open_map(stages.workspace.map), build_town(config.town)
+    context = Context(config)
+    make_town(context)
+    run_flow(context)
+    evaluate(context.workspace, context.dataset.truth, config.evaluation)
+    report = json.loads(context.workspace.report.read_text())
+    scene, town = open_map(context.workspace.map), build_town(config.town)
     points = np.diff(scene.offsets)
     made = (read_manifest(config.dataset.root) or {})["seconds"]
     own, twin, other = _confusion(town)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lbr.io.text_lists import Problem
-    from lbr.pipeline.stages import Report, Stages
+    from lbr.pipeline.stage import Context, Report
 
 OK, PROBLEMS, FAILED = 0, 1, 2
 
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
             continue
         sub.add_argument("--config", type=Path, required=True, metavar="FILE")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-        sub.set_defaults(handle=_print_config if verb == "config" else _make_scene if verb in SCENES else _run_stages)
+        sub.set_defaults(handle=_print_config if verb == "config" else _run_flow if verb == "run" else _run_stage)
         if verb != "config":
             sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
         if verb in ("evaluate", "run"):
@@ -84,43 +84,45 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_stages(options: argparse.Namespace) -> int:
-    from lbr.config import load_config
-    from lbr.pipeline.stages import Stages
+def _run_stage(options: argparse.Namespace) -> int:
+    context = _context(options)
+    if options.verb == "evaluate":
+        _print_scores(context, options.compare_with)
+        return _exit_code([], context.dataset.problems)
+    reports = _make(context, options.verb)
+    return _exit_code(reports, () if options.verb in SCENES else context.dataset.problems)
 
-    stages = Stages(load_config(options.config, options.overrides), options.overwrite)
+
+def _run_flow(options: argparse.Namespace) -> int:
+    context = _context(options)
+    dataset, verbs = context.dataset, list(STAGES)
     reports: list[Report] = []
-    verbs = list(STAGES) if options.verb == "run" else [options.verb]
-    if options.verb == "run" and not stages.dataset.queries:
+    if not dataset.queries:
         print("no queries: localize, evaluate and report are left out")
         verbs = verbs[: verbs.index("localize")]
     for verb in verbs:
-        if verb == "report":
-            _print_report(stages)
-        elif verb != "evaluate":
-            made = getattr(stages, verb)()
-            reports += _print_reports(verb, made if isinstance(made, list) else [made])
-        elif options.verb == "evaluate" or (stages.dataset.truth and stages.dataset.poses):
-            _print_scores(stages, options.compare_with)
+        if verb != "evaluate":
+            reports += _make(context, verb)
+        elif dataset.truth and dataset.poses:
+            _print_scores(context, options.compare_with)
         else:
-            why = "has no true poses (dataset.ground_truth)" if stages.dataset.poses else "has no reference poses"
+            why = "has no true poses (dataset.ground_truth)" if dataset.poses else "has no reference poses"
             print(f"evaluate     skipped: the dataset {why}, so there is nothing to compare with")
-    return _exit_code(reports, stages.dataset.problems)
+    return _exit_code(reports, dataset.problems)
 
 
-def _make_scene(options: argparse.Namespace) -> int:
+def _context(options: argparse.Namespace) -> Context:
     from lbr.config import load_config
-    from lbr.datasets import load_dataset
-    from lbr.pipeline.scenes import make_stylized, make_town
+    from lbr.pipeline.stage import Context
 
-    config = load_config(options.config, options.overrides)
-    if options.verb == "town":
-        return _exit_code(_print_reports("town", [make_town(config, options.overwrite)]))
-    dataset = load_dataset(config.dataset)
-    return _exit_code(_print_reports("stylize", make_stylized(config, dataset, options.overwrite)))
+    return Context(load_config(options.config, options.overrides), options.overwrite)
 
 
-def _print_reports(verb: str, reports: list[Report]) -> list[Report]:
+def _make(context: Context, verb: str) -> list[Report]:
+    """Run one stage and print what it says."""
+    from lbr.pipeline import stages
+
+    reports = stages.STAGES[verb](context)
     for report in reports:
         print(f"{verb:<12} {report.output}: {report.summary}{' [reused]' if report.reused else ''}", flush=True)
     return reports
@@ -136,25 +138,18 @@ def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
     return PROBLEMS if problems else OK
 
 
-def _print_scores(stages: Stages, compare_with: str | None) -> None:
+def _print_scores(context: Context, compare_with: str | None) -> None:
     from lbr.errors import DataError
     from lbr.pipeline.scoring import compare_runs, evaluate
     from lbr.pipeline.workspace import Workspace
 
-    settings, truth = stages.config.evaluation, stages.dataset.truth
-    if stages.dataset.poses is None:
+    settings, truth = context.config.evaluation, context.dataset.truth
+    if context.dataset.poses is None:
         raise DataError("the map was made by structure from motion, in a frame of its own: true poses do not fit it")
-    path, text = evaluate(stages.workspace, truth, settings)
+    path, text = evaluate(context.workspace, truth, settings)
     print(f"{'evaluate':<12} {path}\n\n{text}")
     if compare_with:
-        print(compare_runs(Workspace(stages.workspace.root, compare_with), stages.workspace, truth, settings))
-
-
-def _print_report(stages: Stages) -> None:
-    from lbr.pipeline.reporting import make_report
-
-    path, summary = make_report(stages.workspace, stages.dataset, stages.config.evaluation)
-    print(f"{'report':<12} {path}: {summary}")
+        print(compare_runs(Workspace(context.workspace.root, compare_with), context.workspace, truth, settings))
 
 
 def _print_config(options: argparse.Namespace) -> int:

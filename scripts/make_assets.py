@@ -18,6 +18,7 @@ from lbr.config import load_config
 from lbr.geometry.pose import Pose
 from lbr.io.text_lists import read_poses
 from lbr.pipeline.scenes import make_town
+from lbr.pipeline.stage import Context
 from lbr.town import build_town, contact_sheet
 from lbr.town.pictures import overview_picture, photographs_of, places
 
@@ -28,7 +29,7 @@ CONDITIONS = ("overcast", "dusk", "night")
 def main() -> int:
     config = load_config(ROOT / "configs" / "town.yaml")
     town = build_town(config.town)
-    make_town(config)
+    make_town(Context(config))
     groups: dict[str, list[Pose]] = defaultdict(list)
     for name, pose in read_poses(config.dataset.ground_truth).items():
         groups[name.split("/")[1] if name.startswith("query/") else name.split("/")[0]].append(pose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def read_localizations(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def poses_of(records: Iterable[dict[str, Any]]) -> dict[str, Pose]:
+def poses_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Pose]:
     """Poses by query, of the records that have one."""
     return {r["query"]: Pose.from_quaternion(r["pose"]["qvec"], r["pose"]["tvec"]) for r in records if r["pose"]}
 

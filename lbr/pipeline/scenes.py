@@ -1,35 +1,34 @@
-"""The stages that make photographs: the embedded town, and stylised copies of any db images."""
+"""The stages `town` and `stylize`, which make photographs: the embedded town, and stylised copies of any db images."""
 
 from __future__ import annotations
 
 import os
 
-from lbr.config import Config
-from lbr.datasets import Dataset
 from lbr.errors import ConfigError
 from lbr.io.files import remove
-from lbr.pipeline.stages import Report, made, reused
-from lbr.pipeline.workspace import Recipe, digest_images, making, reusable
+from lbr.pipeline.stage import Context, Report, made, reused
+from lbr.pipeline.workspace import Recipe, digest_images, making
 
 LAYOUT_FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
 
 
-def make_town(config: Config, overwrite: bool = False) -> Report:
+def make_town(context: Context) -> list[Report]:
     """Build the embedded town at dataset.root, which ends in its layout's folder, and its truth beside that.
 
     It is made in a folder of its own and moved at the end, so a killed run goes on and what is there is whole.
     """
     from lbr.town import write_town
 
+    config = context.config
     folder = LAYOUT_FOLDERS[config.town.layout]
     output = config.dataset.root
     if output.name != folder:
         raise ConfigError(
             f"dataset.root={output}: the {config.town.layout} layout is written to a folder named {folder}"
         )
-    recipe = Recipe("town", config.model_dump(mode="json", include={"town"}), {})
-    if reusable(output, recipe, overwrite):
-        return reused(output)
+    recipe = Recipe("town", context.dump("town"), {})
+    if context.reusable(output, recipe):
+        return [reused(output)]
     unfinished = output.parent / f".{folder}.{recipe.identity}"
     with making(output, recipe) as work:
         summary = write_town(config.town, unfinished, config.parallel.num_workers)
@@ -40,21 +39,21 @@ def make_town(config: Config, overwrite: bool = False) -> Report:
         work.facts["summary"] = (
             f"{summary.num_images} photographs of {summary.num_buildings} buildings, {summary.num_instances} facades"
         )
-    return made(output)
+    return [made(output)]
 
 
-def make_stylized(config: Config, dataset: Dataset, overwrite: bool = False) -> list[Report]:
+def make_stylized(context: Context) -> list[Report]:
     """Stylised copies of the db images (night, rain, ...), one folder for each variant, under the dataset's."""
     from lbr.stylization import stylize_folder
 
-    reports = []
+    config, dataset, reports = context.config, context.dataset, []
     for variant, looks in config.stylization.variants.items():
         output = dataset.stylized_root / variant
         settings = config.stylization.model_copy(update={"variants": {variant: looks}})
         names = [name.removeprefix(dataset.stylized_prefix) for name in dataset.db_names]
         source = dataset.image_root / dataset.stylized_prefix
         recipe = Recipe("stylize", settings.model_dump(mode="json"), {"images": digest_images(source, names)})
-        if reusable(output, recipe, overwrite):
+        if context.reusable(output, recipe):
             reports.append(reused(output))
             continue
         unfinished = output.with_name(f".{variant}.{recipe.identity}")

@@ -6,17 +6,41 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.evaluation import Comparison, EvaluationSettings, PoseScores, compare, pose_errors, score_by_condition
+from lbr.evaluation import (
+    Comparison,
+    EvaluationSettings,
+    PoseErrors,
+    PoseScores,
+    compare,
+    pose_errors,
+    score_by_condition,
+)  # fmt: skip
 from lbr.geometry.pose import Pose
 from lbr.io.files import write_text
 from lbr.io.text_lists import read_poses
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
+
+
+class Scored(NamedTuple):
+    """A run beside the truth: the true poses of its queries, the errors, and the scores by condition."""
+
+    truth: dict[str, Pose]
+    errors: PoseErrors
+    scores: dict[str, PoseScores]
+
+
+def score(records: Sequence[Mapping[str, Any]], truth: Path | None, settings: EvaluationSettings) -> Scored:
+    """Score the records of a run. Raises DataError when there is no truth, or it shares no query with the run."""
+    true_poses = _truth_of(records, truth)
+    errors = pose_errors(poses_of(records), true_poses)
+    conditions = {r["query"]: r["condition"] for r in records}
+    return Scored(true_poses, errors, score_by_condition(errors, conditions, settings.thresholds))
 
 
 def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSettings) -> tuple[Path, str]:
@@ -25,9 +49,7 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
     Raises DataError when the run was not localized, there is no truth, or it shares no query with the run.
     """
     records = read_localizations(workspace.localizations)
-    true_poses = truth_of(records, truth)
-    errors = pose_errors(poses_of(records), true_poses)
-    scores = score_by_condition(errors, {r["query"]: r["condition"] for r in records}, settings.thresholds)
+    _, errors, scores = score(records, truth, settings)
     statuses, seconds = Counter(r["status"] for r in records), _median_seconds(records)
     report = {
         "run": workspace.run, "thresholds": settings.thresholds, "truth": str(truth),
@@ -48,12 +70,11 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
 
 def compare_runs(a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings) -> str:
     """What run b changes against run a, paired per query, as text. Raises DataError as `evaluate`."""
-    records = [read_localizations(ws.localizations) for ws in (a, b)]
-    before, after = (pose_errors(poses_of(r), truth_of(r, truth)) for r in records)
+    before, after = (score(read_localizations(ws.localizations), truth, settings).errors for ws in (a, b))
     return _comparison_text(a.run, b.run, compare(before, after, settings.thresholds), settings)
 
 
-def truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
+def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
     """True poses of the queries of a run. Raises DataError when there are none."""
     if truth is None:
         raise DataError("there are no true poses to evaluate with: set dataset.ground_truth")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -18,14 +19,37 @@ from lbr.io.text_lists import Problem
 from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
 from lbr.mapping.map import open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
+from lbr.pipeline.results import localization_to_json
 from lbr.retrieval.candidates import CandidatesConfig, Proposer
+from lbr.retrieval.pairs import Pair
 from lbr.types import LocalFeatures, Localization, Query, Status
 
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
-class _Reopened:
-    """Cached properties hold open files and networks; a copy sent to another process makes its own."""
+Item = TypeVar("Item")
+Arrays = dict[str, np.ndarray]
+
+
+class Worker(Generic[Item]):
+    """(key, item) -> arrays, or the problem. A kind of worker says in `make` how the arrays of an item come about.
+
+    What it opens (files, networks) are cached properties; a copy sent to another process makes its own.
+    """
+
+    def open(self) -> None:
+        """Open, before the first item, that without which none can be made. Raises DataError."""
+
+    def make(self, item: Item) -> Arrays:
+        """Raises DataError when the item cannot be done."""
+        raise NotImplementedError
+
+    def __call__(self, keyed: tuple[str, Item]) -> Arrays | Problem:
+        key, item = keyed
+        try:
+            return self.make(item)
+        except DataError as error:
+            return Problem(key, str(error))
 
     def __getstate__(self) -> dict[str, Any]:
         cached = {
@@ -35,8 +59,8 @@ class _Reopened:
 
 
 @dataclass
-class ExtractImage(_Reopened):
-    """Image name -> arrays of its features, or the problem."""
+class ExtractImage(Worker[str]):
+    """Image name -> arrays of its features."""
 
     image_root: Path
     config: ExtractorConfig
@@ -45,16 +69,13 @@ class ExtractImage(_Reopened):
     def extractor(self) -> Extractor:
         return make_extractor(self.config)
 
-    def __call__(self, name: str) -> dict[str, np.ndarray] | Problem:
-        try:
-            return features_to_arrays(self.extractor.extract(read_image(self.image_root / name)))
-        except DataError as error:
-            return Problem(name, str(error))
+    def make(self, name: str) -> Arrays:
+        return features_to_arrays(self.extractor.extract(read_image(self.image_root / name)))
 
 
 @dataclass
-class MatchImage(_Reopened):
-    """(first image, its partners) -> arrays of their matches, or the problem."""
+class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
+    """(first image, its partners) -> arrays of their matches."""
 
     features: Path
     config: MatcherConfig
@@ -67,18 +88,15 @@ class MatchImage(_Reopened):
     def read(self) -> Any:
         return lru_cache(CACHED_IMAGES)(FeatureFile(self.features).read)
 
-    def __call__(self, item: tuple[str, tuple[str, ...]]) -> dict[str, np.ndarray] | Problem:
+    def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item
-        try:
-            a = _as_float32(self.read(first))
-            return matches_to_arrays({b: self.matcher.match(a, _as_float32(self.read(b))) for b in partners})
-        except DataError as error:
-            return Problem(first, str(error))
+        a = _as_float32(self.read(first))
+        return matches_to_arrays({b: self.matcher.match(a, _as_float32(self.read(b))) for b in partners})
 
 
 @dataclass
-class LocalizeQuery(_Reopened):
-    """Query -> its localization; whatever is wrong with the query becomes a failed one."""
+class LocalizeQuery(Worker[Query]):
+    """Query -> `line`, its localization as JSON; whatever is wrong with the query becomes a failed one."""
 
     map: Path
     features: Path
@@ -101,10 +119,14 @@ class LocalizeQuery(_Reopened):
         return Proposer(self.candidates)
 
     def open(self) -> None:
-        """Open everything now. Raises DataError when something is missing or broken."""
+        """A broken map is one error, not one for every query."""
         _ = self.localizer, self.file, self.proposer
 
-    def __call__(self, query: Query) -> Localization:
+    def make(self, query: Query) -> Arrays:
+        line = json.dumps(localization_to_json(self._localize(query), query.condition))
+        return {"line": np.frombuffer(line.encode(), np.uint8)}
+
+    def _localize(self, query: Query) -> Localization:
         try:
             features = self.file.read(query.name)
             camera = query.camera or camera_of_photograph(self.image_root / query.name)
@@ -117,9 +139,9 @@ def _as_float32(features: LocalFeatures) -> LocalFeatures:
     return replace(features, descriptors=features.descriptors.astype(np.float32))
 
 
-def group_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, tuple[str, ...]]]:
-    """(first, partners) items in the order of the first images."""
+def group_pairs(pairs: list[Pair]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """(first, partners) items by first image, in the order of the first images."""
     grouped: dict[str, list[str]] = {}
     for first, second in pairs:
         grouped.setdefault(first, []).append(second)
-    return [(first, tuple(partners)) for first, partners in grouped.items()]
+    return {first: (first, tuple(partners)) for first, partners in grouped.items()}

@@ -20,7 +20,7 @@ from tests.synthetic import RenderedScene
 # Delays are parts of the time that an undisturbed run takes here and now.
 KILLER = """
 import json, os, random, signal, sys, time
-import lbr.pipeline.stages, lbr.pipeline.scoring
+import lbr.pipeline.stages
 from lbr.cli import main
 config, spare, seed = sys.argv[1:]
 

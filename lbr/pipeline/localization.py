@@ -1,0 +1,59 @@
+"""The stage `localize`: poses of the queries."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lbr.errors import DataError
+from lbr.io.files import write_text
+from lbr.io.text_lists import write_poses
+from lbr.parallel import num_cores
+from lbr.pipeline.results import poses_of, read_localizations
+from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
+from lbr.pipeline.workers import LocalizeQuery
+from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_text, problems_of
+from lbr.retrieval.candidates import ListedCandidates
+from lbr.types import Status
+
+
+def localize(context: Context) -> list[Report]:
+    """Poses of the queries."""
+    workspace, dataset, output = context.workspace, context.dataset, context.workspace.localizations
+    queries = dataset.queries
+    if not queries:
+        raise DataError("the dataset has no queries to localize: set dataset.queries or dataset.query_folder")
+    recipe = _recipe(context)
+    if context.reusable(output, recipe):
+        return [reused(output)]
+
+    def pack(work: Making) -> str:
+        lines = [work.parts.get(query.name)["line"].tobytes().decode() for query in queries]
+        write_text(output, "".join(f"{line}\n" for line in lines))
+        records = read_localizations(output)
+        write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
+        known = problems_of(workspace.query_features)
+        work.problems.extend(problem for problem in known if problem not in work.problems)
+        statuses = Counter(r["status"] for r in records)
+        return f"{len(records)} queries: " + ", ".join(f"{statuses[s]} {s}" for s in Status)
+
+    items = {query.name: query for query in queries}
+    return [make_of_items(context, output, recipe, items, _worker(context), pack)]
+
+
+def _recipe(context: Context) -> Recipe:
+    workspace, config = context.workspace, context.config
+    inputs = identities(workspace.map, workspace.query_features)
+    inputs["queries"] = digest_text(repr(context.dataset.queries))
+    if isinstance(config.candidates, ListedCandidates):
+        inputs["candidates"] = digest_files([config.candidates.path])
+    inputs |= weights_digest(config.localization.matcher)
+    return Recipe("localize", context.dump("localization", "candidates", "seed"), inputs)
+
+
+def _worker(context: Context) -> LocalizeQuery:
+    workspace, config = context.workspace, context.config
+    threads = max(1, num_cores() // config.parallel.num_workers)
+    return LocalizeQuery(
+        workspace.map, workspace.query_features, context.dataset.image_root, config.localization, config.candidates,
+        config.seed, threads,
+    )  # fmt: skip

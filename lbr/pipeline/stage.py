@@ -1,0 +1,124 @@
+"""What the stages share: what they are given, what they say at the end, and how an output of many items is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lbr.config import Config
+from lbr.datasets import Dataset, load_dataset
+from lbr.errors import DataError
+from lbr.io.text_lists import Problem
+from lbr.parallel import parallel_map
+from lbr.pipeline.workers import Item, Worker
+from lbr.pipeline.workspace import (
+    Making,
+    Recipe,
+    Workspace,
+    digest_files,
+    making,
+    problems_of,
+    read_manifest,
+    reusable,
+)  # fmt: skip
+from lbr.settings import Settings
+
+MADE_BY = {
+    "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
+    "map": "reconstruct",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is given: the configuration, and through it the dataset (read when first asked) and the paths."""
+
+    config: Config
+    overwrite: bool = False
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.config.dataset)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        return Workspace(self.config.workspace, self.config.run)
+
+    def dump(self, *sections: str) -> dict[str, Any]:
+        """Sections of the configuration, as a recipe keeps them."""
+        dumped = self.config.model_dump(mode="json", include=set(sections))
+        return {name: dumped[name] for name in sections}
+
+    def reusable(self, output: Path, recipe: Recipe) -> bool:
+        """As `workspace.reusable`. Raises StaleOutput."""
+        return reusable(output, recipe, self.overwrite)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stage says at its end: the output, one line about it, what could not be done."""
+
+    output: Path
+    summary: str
+    reused: bool = False
+    problems: tuple[Problem, ...] = ()
+
+
+Stage = Callable[[Context], list[Report]]
+
+
+def made(output: Path) -> Report:
+    manifest = read_manifest(output) or {}
+    summary = f"{manifest['summary']} ({manifest['seconds']:.1f} s)"
+    return Report(output, summary, problems=tuple(problems_of(output)))
+
+
+def reused(output: Path) -> Report:
+    manifest = read_manifest(output) or {}
+    return Report(output, str(manifest["summary"]), reused=True, problems=tuple(problems_of(output)))
+
+
+def make_of_items(
+    context: Context, output: Path, recipe: Recipe,
+    items: Mapping[str, Item], worker: Worker[Item], pack: Callable[[Making], str],
+) -> Report:  # fmt: skip
+    """Make an output of many items: what `worker` makes of each is kept as a part, under the item's key.
+
+    `pack` then writes the output from the parts and returns the manifest's summary; an item with a problem has no part.
+    """
+    with making(output, recipe) as work:
+        _make_parts(work, items, worker, context, f"{recipe.stage} {output.stem}")
+        work.facts["summary"] = pack(work)
+    return made(output)
+
+
+def _make_parts(work: Making, items: Mapping[str, Item], worker: Worker[Item], context: Context, label: str) -> None:
+    """Parts of the items that have none yet; the others' problems go to `work`."""
+    done = work.parts.keys()
+    todo = [(key, item) for key, item in items.items() if key not in done]
+    worker.open()
+    for (key, _), arrays in parallel_map(worker, todo, context.config.parallel, label):
+        if isinstance(arrays, Problem):
+            work.problems.append(arrays)
+        else:
+            work.parts.put(key, arrays)
+
+
+def identities(*outputs: Path) -> dict[str, str]:
+    """The identities of upstream outputs. Raises DataError, naming the stage to run, when one is not there."""
+    found: dict[str, str] = {}
+    for output in outputs:
+        manifest = read_manifest(output)
+        if manifest is None or not output.exists():
+            raise DataError(f"{output}: not there yet; run `lbr {MADE_BY[output.name]}` first, or `lbr run` for all")
+        found[output.name] = manifest["identity"]
+    return found
+
+
+def weights_digest(settings: Settings) -> dict[str, str]:
+    """The digest of a checkpoint that settings name: other weights under the same name are another input."""
+    path = getattr(settings, "weights", None)
+    return {"weights": digest_files([path])} if path else {}
