@@ -33,6 +33,7 @@ OTHERS = {
     "config": "print the resolved configuration",
     "info": "what is in a map, a feature or match file, or a result",
 }
+SHARDED = ("extract", "match", "localize")  # their outputs are made of many items
 EPILOG = """Exit code: 0 all done; 1 done, but some items could not be processed (listed); 2 could not run.
 Example: lbr run --config configs/folder.yaml dataset.root=my/photographs workspace=out localization.cluster_size=10"""
 
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(handle=_print_config if verb == "config" else _run_flow if verb == "run" else _run_stage)
         if verb != "config":
             sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
+        if verb in SHARDED:
+            sub.add_argument("--shard", metavar="I/N", help="do this share of the items; a later run packs them")
         if verb in ("evaluate", "run"):
             sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
     return parser
@@ -113,9 +116,10 @@ def _run_flow(options: argparse.Namespace) -> int:
 
 def _context(options: argparse.Namespace) -> Context:
     from lbr.config import load_config
-    from lbr.pipeline.stage import Context
+    from lbr.pipeline.stage import Context, Shard
 
-    return Context(load_config(options.config, options.overrides), options.overwrite)
+    shard = Shard.parse(options.shard) if options.verb in SHARDED and options.shard else None
+    return Context(load_config(options.config, options.overrides), options.overwrite, shard)
 
 
 def _make(context: Context, verb: str) -> list[Report]:

@@ -64,14 +64,13 @@ LONG, KEY = "=long", "__key__"  # '=' never comes out of quote()
 class PartStore:
     """Finished items of a long job, one .npz each in a folder, so that a killed job resumes where it was.
 
-    Keys are any strings (image names); the folder is deleted once the job has packed its final file.
+    Keys are any strings (image names); the folder is deleted once the job has packed its final file, and with it what
+    killed processes left half written. Until then nothing is cleared away: others may be writing beside us.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(".*.tmp"):
-            remove(left_over)
 
     def _path(self, key: str) -> Path:
         name = quote(key, safe="")

@@ -10,7 +10,7 @@ from typing import Any
 
 from lbr.config import Config
 from lbr.datasets import Dataset, load_dataset
-from lbr.errors import DataError
+from lbr.errors import ConfigError, DataError
 from lbr.io.text_lists import Problem
 from lbr.parallel import parallel_map
 from lbr.pipeline.workers import Item, Worker
@@ -20,6 +20,7 @@ from lbr.pipeline.workspace import (
     Workspace,
     digest_files,
     making,
+    open_parts,
     problems_of,
     read_manifest,
     reusable,
@@ -33,11 +34,37 @@ MADE_BY = {
 
 
 @dataclass(frozen=True)
+class Shard:
+    """The share `number` (from 1) of `count`: every count-th item. Several machines can so make one output."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """'2/4'. Raises ConfigError."""
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ConfigError(f"--shard {text}: wants i/n with i from 1 to n, as 2/4")
+        return cls(int(number), int(count))
+
+    def of(self, items: Mapping[str, Item]) -> dict[str, Item]:
+        return dict(list(items.items())[self.number - 1 :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(frozen=True)
 class Context:
-    """What a stage is given: the configuration, and through it the dataset (read when first asked) and the paths."""
+    """What a stage is given: the configuration, and through it the dataset (read when first asked) and the paths.
+
+    With a shard, outputs of many items are not made: that share of their items is.
+    """
 
     config: Config
     overwrite: bool = False
+    shard: Shard | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -87,12 +114,27 @@ def make_of_items(
 ) -> Report:  # fmt: skip
     """Make an output of many items: what `worker` makes of each is kept as a part, under the item's key.
 
-    `pack` then writes the output from the parts and returns the manifest's summary; an item with a problem has no part.
+    `pack` then writes the output from the parts and returns the manifest's summary. An item with a problem has no part,
+    so the run that packs tries it again, and says what a shard had said.
     """
+    label = f"{recipe.stage} -> {output.name}"
+    if context.shard:
+        work, share = Making(open_parts(output, recipe)), context.shard.of(items)
+        _make_parts(work, share, worker, context, label)
+        return _of_shard(context.shard, output, work, share, items)
     with making(output, recipe) as work:
-        _make_parts(work, items, worker, context, f"{recipe.stage} {output.stem}")
+        _make_parts(work, items, worker, context, label)
         work.facts["summary"] = pack(work)
     return made(output)
+
+
+def _of_shard(shard: Shard, output: Path, work: Making, share: Mapping[str, Item], items: Mapping[str, Item]) -> Report:
+    done = work.parts.keys()
+    summary = (
+        f"shard {shard}: {len(done & share.keys())} of its {len(share)} items are done, {len(done & items.keys())} of "
+        f"{len(items)} in all; not packed: run it without --shard once all shards have ended"
+    )
+    return Report(output, summary, problems=tuple(work.problems))
 
 
 def _make_parts(work: Making, items: Mapping[str, Item], worker: Worker[Item], context: Context, label: str) -> None:

@@ -148,6 +148,11 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     work.parts.delete()
 
 
+def open_parts(output: Path, recipe: Recipe) -> PartStore:
+    """The finished items of an output that another call will pack; processes may add to them at the same time."""
+    return PartStore(_parts_folder(output, recipe))
+
+
 def _parts_folder(output: Path, recipe: Recipe) -> Path:
     return output.with_name(f".{output.name}.{recipe.identity}.parts")
 

@@ -138,4 +138,13 @@ def test_killed_in_the_middle_of_writing(tmp_path: Path):
     store = PartStore(tmp_path / "parts")
     assert store.keys() == {"first"}
     np.testing.assert_array_equal(store.get("first")["a"], np.arange(5))
-    assert contents(tmp_path / "parts") == ["first.npz"], "what was half written is cleared away"
+    store.delete()
+    assert not (tmp_path / "parts").exists(), "and with it what was half written"
+
+
+def test_what_others_are_writing_is_left_alone(tmp_path: Path):
+    store = PartStore(tmp_path / "parts")
+    with atomic_path(store._path("slow")) as temporary:
+        temporary.write_bytes(b"half a part")
+        assert PartStore(tmp_path / "parts").keys() == set()
+        assert temporary.exists()
