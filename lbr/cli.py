@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OK, PROBLEMS, FAILED = 0, 1, 2
 
 STAGES = {
+    "train": "a network that names the instances of the label images",
+    "recognise": "the instances of the db and query images, with masks, pictures, and scores where there is truth",
     "extract": "local features of the db and query images",
     "pairs": "which db images to match with each other",
     "match": "match those pairs",
@@ -33,7 +35,7 @@ OTHERS = {
     "config": "print the resolved configuration",
     "info": "what is in a map, a feature or match file, or a result",
 }
-SHARDED = ("extract", "match", "localize")  # their outputs are made of many items
+SHARDED = ("recognise", "extract", "match", "localize")  # their outputs are made of many items
 EPILOG = """Exit code: 0 all done; 1 done, but some items could not be processed (listed); 2 could not run.
 Example: lbr run --config configs/folder.yaml dataset.root=my/photographs workspace=out localization.cluster_size=10"""
 
@@ -98,20 +100,18 @@ def _run_stage(options: argparse.Namespace) -> int:
 
 def _run_flow(options: argparse.Namespace) -> int:
     context = _context(options)
-    dataset, verbs = context.dataset, list(STAGES)
+    from lbr.pipeline.stages import left_out
+
+    skipped = left_out(context)
     reports: list[Report] = []
-    if not dataset.queries:
-        print("no queries: localize, evaluate and report are left out")
-        verbs = verbs[: verbs.index("localize")]
-    for verb in verbs:
-        if verb != "evaluate":
-            reports += _make(context, verb)
-        elif dataset.truth and dataset.poses:
+    for verb in STAGES:
+        if verb in skipped:
+            print(f"{verb:<12} skipped: {skipped[verb]}")
+        elif verb == "evaluate":
             _print_scores(context, options.compare_with)
         else:
-            why = "has no true poses (dataset.ground_truth)" if dataset.poses else "has no reference poses"
-            print(f"evaluate     skipped: the dataset {why}, so there is nothing to compare with")
-    return _exit_code(reports, dataset.problems)
+            reports += _make(context, verb)
+    return _exit_code(reports, context.dataset.problems)
 
 
 def _context(options: argparse.Namespace) -> Context:

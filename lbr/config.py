@@ -22,6 +22,7 @@ from lbr.mapping.triangulation import TriangulationSettings
 from lbr.matching import MatcherConfig
 from lbr.matching.nearest import NearestSettings
 from lbr.parallel import ParallelSettings
+from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.candidates import CandidatesConfig, ExhaustiveCandidates
 from lbr.retrieval.pairs import PairsConfig, PosePairs
 from lbr.settings import ConfigPath, Located, Settings
@@ -36,6 +37,7 @@ class Config(Settings):
     workspace: ConfigPath
     run: str = Field(default="default", pattern=r"^[\w.+-]+$")
     seed: int = 0
+    recognition: RecognitionSettings = RecognitionSettings()
     extractor: ExtractorConfig = SiftSettings()
     pairs: PairsConfig = PosePairs()
     matcher: MatcherConfig = NearestSettings(ratio=0.85)

@@ -12,6 +12,9 @@ from lbr.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+WRAPPINGS = ("state_dict", "model")  # keys under which checkpoints carry their weights
+PARALLEL_PREFIX = "module."
+
 
 def pick_device(name: str) -> str:
     """'auto' -> 'cuda' where there is one, else 'cpu'."""
@@ -23,34 +26,47 @@ def pick_device(name: str) -> str:
 def load_weights(module: torch.nn.Module, path: Path, may_miss: tuple[str, ...] = ()) -> None:
     """Load a checkpoint into a module, strictly but for buffers named in `may_miss`.
 
-    Read with weights_only. Raises ConfigError when the file is missing, is no checkpoint, or does not fit.
+    Raises ConfigError when the file is missing, is no checkpoint, or does not fit.
     """
+    load_strictly(module, unwrapped(read_weights(path)), path, may_miss)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """What torch.load reads with weights_only. Raises ConfigError when the file is missing or no checkpoint."""
     import torch
 
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such weights file") from None
     except Exception as error:  # torch tells a broken file in many ways, with long advice
         raise ConfigError(f"{path}: not a checkpoint of weights ({type(error).__name__} when it was read)") from None
-    if not isinstance(state, dict):
-        raise ConfigError(f"{path}: holds a {type(state).__name__}, not the weights of a network")
-    state = state.get("state_dict", state)
-    missing, unexpected = _fit(module, state)
-    missing -= set(may_miss)
-    if missing or unexpected:
-        shown = ", ".join(sorted(missing | unexpected)[:3])
-        raise ConfigError(
-            f"{path}: the weights are not of {type(module).__name__}: "
-            f"{len(missing)} tensors missing or of another shape, {len(unexpected)} unknown ({shown}, ...)"
-        )
-    module.load_state_dict(state, strict=False)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, not the weights of a network")
+    return content
 
 
-def _fit(module: torch.nn.Module, state: dict[str, Any]) -> tuple[set[str], set[str]]:
+def unwrapped(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict inside whatever it is wrapped in, without the prefix of data parallel training."""
+    for wrapping in WRAPPINGS:
+        if isinstance(content.get(wrapping), dict):
+            content = content[wrapping]
+    return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in content.items()}
+
+
+def load_strictly(
+    module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, may_miss: tuple[str, ...] = ()
+) -> None:
+    """Every tensor and no other, but for those in `may_miss`. Raises ConfigError saying what differs."""
     own = module.state_dict()
-    fitting = {k for k, v in state.items() if k in own and own[k].shape == v.shape}
-    return set(own) - fitting, set(state) - set(own)
+    missing = [k for k in own if k not in state and k not in may_miss]
+    unknown = [k for k in state if k not in own]
+    other = [k for k in own if k in state and own[k].shape != state[k].shape]
+    kinds = {"missing": missing, "unknown": unknown, "of another shape": other}
+    wrong = [f"{len(names)} {what} ({names[0]}, ...)" for what, names in kinds.items() if names]
+    if wrong:
+        raise ConfigError(f"{path}: the weights are not of {type(module).__name__}: {'; '.join(wrong)}")
+    module.load_state_dict(state, strict=False)
 
 
 def to_tensor(image: np.ndarray, device: str) -> torch.Tensor:

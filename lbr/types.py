@@ -17,8 +17,8 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 
 __all__ = [
-    "Camera", "Candidates", "Correspondences", "LocalFeatures", "Localization", "Matches", "Pose", "PoseEstimate",
-    "Query", "Status",
+    "Camera", "Candidates", "Correspondences", "InstancePrediction", "InstanceVocabulary", "LocalFeatures",
+    "Localization", "Matches", "Pose", "PoseEstimate", "Query", "Status",
 ]  # fmt: skip
 
 
@@ -29,6 +29,69 @@ class Query:
     name: str
     camera: Camera | None = None
     condition: str = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceVocabulary:
+    """The global instances of a map: which colour of a label image is which class of the network.
+
+    colours: int64 [N], colour ids (R * 65536 + G * 256 + B), each once. classes: int32 [N], each once.
+    The background, colour 0 and class 0, is the first. Raises ValueError otherwise.
+    """
+
+    colours: np.ndarray
+    classes: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_shape("classes", self.classes, self.colours.shape)
+        if len(self.colours) == 0 or self.colours[0] != 0 or self.classes[0] != 0:
+            raise ValueError("a vocabulary starts with the background: colour 0, class 0")
+        for what, values in (("colour", self.colours), ("class", self.classes)):
+            unique, counts = np.unique(values, return_counts=True)
+            if np.any(counts > 1) or unique[0] < 0:
+                raise ValueError(f"{what} {unique[counts > 1][:1] or unique[:1]} is negative or named twice")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, InstanceVocabulary):
+            return NotImplemented
+        return np.array_equal(self.colours, other.colours) and np.array_equal(self.classes, other.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of a network that names these classes, the background among them."""
+        return int(self.classes.max()) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class InstancePrediction:
+    """What the recognition network says of one image.
+
+    ids: uint16 [H, W, K], the K likeliest classes of each cell of a grid over the whole image, best first;
+    confidences: float32 [H, W, K], their (calibrated) probabilities, 0 where a rank is empty.
+    presence: float32 [C], for each class the probability that the image shows it (classification head).
+    feature: float32 [D], global feature, L2-normalised. image_size: (width, height) of the photograph.
+    """
+
+    ids: np.ndarray
+    confidences: np.ndarray
+    presence: np.ndarray
+    feature: np.ndarray
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 3:
+            raise ValueError(f"ids {list(self.ids.shape)}: wanted [H, W, K]")
+        _check_shape("confidences", self.confidences, self.ids.shape)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """uint16 [H, W]: the likeliest class of each cell."""
+        return self.ids[..., 0]
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """float32 [H, W]: the probability of the likeliest class."""
+        return self.confidences[..., 0]
 
 
 @dataclass(frozen=True, eq=False)

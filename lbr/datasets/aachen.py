@@ -6,17 +6,17 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import first_folder, listed_queries, model_folder, modelled_images
+from lbr.datasets.reading import LabelSettings, first_folder, listed_queries, model_folder, modelled_images
 from lbr.errors import DataError
 from lbr.io.text_lists import Problem
-from lbr.settings import ConfigPath, Settings
+from lbr.settings import ConfigPath
 
 IMAGES = ("images/images_upright", "images")
 MODELS = ("3D-models", "3D-models/sfm-sift", "3D-models/aachen_v_1_1")
 QUERY_LISTS = "queries/*_with_intrinsics.txt"
 
 
-class AachenSettings(Settings):
+class AachenSettings(LabelSettings):
     """root: the folder aachen_v1.1. ground_truth: poses of the queries where one has them (the town's are its own;
     the real ones are kept by the benchmark's server)."""
 
@@ -45,6 +45,7 @@ def load_aachen(settings: AachenSettings) -> Dataset:
         tuple(problems),
         result_name=result_name,
         stylized_root=settings.root / "stylized",
+        labels=settings.find_labels(settings.root),
     )
 
 

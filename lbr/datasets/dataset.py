@@ -12,6 +12,20 @@ from lbr.io.text_lists import Problem
 from lbr.types import Query
 
 
+@dataclass(frozen=True)
+class Labels:
+    """Label images of the instances. None: the dataset has none.
+
+    masks: folder of the db images' label images, at the same relative paths. vocabulary: file that names their colours;
+    without it, they are named by what two label images or more show. truth: folder of the queries' true label images,
+    which evaluate alone reads.
+    """
+
+    masks: Path | None = None
+    vocabulary: Path | None = None
+    truth: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Db images to map, queries to localize.
@@ -21,6 +35,7 @@ class Dataset:
     query poses, which evaluate alone reads. problems: what of the dataset could not be used.
     result_name: a query's name as the result file of its benchmark wants it.
     stylized_root: folder of stylised copies, one folder per variant; names in it lack `stylized_prefix`.
+    labels: label images of the instances.
     """
 
     image_root: Path
@@ -33,6 +48,7 @@ class Dataset:
     result_name: Callable[[str], str] = str
     stylized_root: Path = Path("stylized")
     stylized_prefix: str = ""
+    labels: Labels = Labels()
 
     @property
     def db_names(self) -> list[str]:
@@ -42,3 +58,12 @@ class Dataset:
     def model_files(self) -> list[Path]:
         """The files of the reference model, none without one."""
         return sorted(path for path in self.model.iterdir() if path.is_file()) if self.model else []
+
+    def copies(self, name: str) -> list[Path]:
+        """The stylised copies of a db image that are there, in the order of their variants' names."""
+        if not self.stylized_root.is_dir():
+            return []
+        short = name.removeprefix(self.stylized_prefix)
+        raw = {"images", self.stylized_prefix.strip("/")}  # what the datasets ship as the first of their copies
+        variants = sorted(v for v in self.stylized_root.iterdir() if v.is_dir() and v.name not in raw)
+        return [v / short for v in variants if not v.name.startswith(".") and (v / short).is_file()]

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import condition_of, listed_queries, modelled_images, photographs
+from lbr.datasets.reading import LabelSettings, condition_of, listed_queries, modelled_images, photographs
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.images import list_images
 from lbr.io.text_lists import Problem
-from lbr.settings import ConfigPath, Settings
+from lbr.settings import ConfigPath
 from lbr.types import Query
 
 
-class FolderSettings(Settings):
+class FolderSettings(LabelSettings):
     """Paths below are relative to `root`, the names in them to `root/images`.
 
     model: a COLMAP model with cameras and poses of the db images; null reconstructs them by structure from motion.
@@ -44,7 +44,10 @@ def load_folder(settings: FolderSettings) -> Dataset:
     queries = _queries(settings, image_root, set(cameras), problems)
     truth = None if settings.ground_truth is None else root / settings.ground_truth
     truth = truth if truth and truth.is_file() else None
-    return Dataset(image_root, cameras, poses, queries, model, truth, tuple(problems), stylized_root=root / "stylized")
+    return Dataset(
+        image_root, cameras, poses, queries, model, truth, tuple(problems), stylized_root=root / "stylized",
+        labels=settings.find_labels(root),
+    )  # fmt: skip
 
 
 def _mapped_images(

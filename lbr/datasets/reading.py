@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from lbr.datasets.dataset import Labels
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.images import exif_focal_px, image_size
 from lbr.io.text_lists import Problem, read_query_list
+from lbr.settings import ConfigPath, Settings
 from lbr.types import Query
 
 SHOWN = 3  # names spelled out in a message about many
+LABEL_FOLDERS = ("global_seg_instance", "gloabl_seg_instance")  # the second as the published page spells it
 MODEL_FILES = ("images.bin", "images.txt")
+
+
+class LabelSettings(Settings):
+    """labels: folder of label images; null: the dataset's own place. vocabulary: file that names their colours; null:
+    vocabulary.txt in that folder, where there is one. ground_truth_labels: the queries' true label images."""
+
+    labels: ConfigPath | None = None
+    vocabulary: ConfigPath | None = None
+    ground_truth_labels: ConfigPath | None = None
+
+    def find_labels(self, root: Path) -> Labels:
+        """The label images of a dataset at `root`. Raises DataError when what is named is not there."""
+        named = {"labels": self.labels, "ground_truth_labels": self.ground_truth_labels}
+        for key, folder in named.items():
+            if folder is not None and not folder.is_dir():
+                raise DataError(f"{folder}: no such folder of label images; see dataset.{key}")
+        masks = self.labels or next((root / s for s in LABEL_FOLDERS if (root / s).is_dir()), None)
+        own = None if masks is None else masks / "vocabulary.txt"
+        vocabulary = self.vocabulary or (own if own and own.is_file() else None)
+        return Labels(masks, vocabulary, self.ground_truth_labels)
 
 
 def first_folder(root: Path, spellings: Sequence[str], what: str) -> Path:

@@ -9,12 +9,12 @@ from typing import Literal
 from pydantic import Field
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import first_folder, listed_queries, model_folder, modelled_images
+from lbr.datasets.reading import LabelSettings, first_folder, listed_queries, model_folder, modelled_images
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.io.images import list_images
 from lbr.io.text_lists import Problem
-from lbr.settings import ConfigPath, Settings
+from lbr.settings import ConfigPath
 from lbr.types import Query
 
 REFERENCE = "overcast-reference"
@@ -23,7 +23,7 @@ QUERY_LISTS = "queries/*.txt"
 Side = Literal["left", "rear", "right"]
 
 
-class RobotCarSettings(Settings):
+class RobotCarSettings(LabelSettings):
     """root: the folder RobotCar-Seasons. cameras: the sides that are mapped and localized (published: rear alone)."""
 
     name: Literal["robotcar"] = "robotcar"
@@ -49,6 +49,7 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
     return Dataset(
         image_root, mapped, {name: poses[name] for name in mapped}, queries, model, settings.ground_truth,
         tuple(problems), result_name, settings.root / "stylized", f"{REFERENCE}/",
+        settings.find_labels(settings.root),
     )  # fmt: skip
 
 

@@ -78,9 +78,12 @@ def groups_with(file: h5py.File, dataset: str) -> list[str]:
 
 
 @contextmanager
-def new_h5(path: Path, **attributes: str | int) -> Iterator[h5py.File]:
-    """An h5 to write into, with these attributes; it appears under its name only when whole."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+def new_h5(path: Path, latest: bool = False, **attributes: str | int) -> Iterator[h5py.File]:
+    """An h5 to write into, with these attributes; it appears under its name only when whole.
+
+    latest: in HDF5's present format, whose small compressed datasets cost less than half.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest" if latest else None) as file:
         file.attrs.update(attributes)
         yield file
 

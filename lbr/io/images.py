@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lbr.errors import DataError
+from lbr.io.files import atomic_path
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 FULL_FRAME_MM = 36.0  # width of the film that "35 mm equivalent" focal lengths refer to
@@ -50,6 +51,13 @@ def exif_focal_px(path: Path) -> float | None:
             return focal_mm / FULL_FRAME_MM * max(image.size) if focal_mm > 0 else None
     except (OSError, ValueError, TypeError, ZeroDivisionError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
+    """Write RGB uint8 [H, W, 3] or grey uint8 [H, W] as JPEG (with this quality) or PNG, whole or not at all."""
+    with atomic_path(path) as temporary:
+        kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+        Image.fromarray(image).save(temporary, format=kind, quality=quality, optimize=True)
 
 
 def list_images(root: Path, folder: str = ".") -> list[str]:

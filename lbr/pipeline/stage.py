@@ -28,6 +28,7 @@ from lbr.pipeline.workspace import (
 from lbr.settings import Settings
 
 MADE_BY = {
+    "recognition.pt": "train", "predictions-db.h5": "recognise", "predictions-query.h5": "recognise",
     "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
     "map": "reconstruct",
 }  # fmt: skip

@@ -9,6 +9,7 @@ from lbr.pipeline.features import extract
 from lbr.pipeline.localization import localize
 from lbr.pipeline.mapping import reconstruct
 from lbr.pipeline.matching import choose_pairs, match
+from lbr.pipeline.recognition import recognise, train
 from lbr.pipeline.reporting import make_report
 from lbr.pipeline.scenes import make_stylized, make_town
 from lbr.pipeline.stage import Context, Stage
@@ -16,6 +17,8 @@ from lbr.pipeline.stage import Context, Stage
 STAGES: dict[str, Stage] = {
     "town": make_town,
     "stylize": make_stylized,
+    "train": train,
+    "recognise": recognise,
     "extract": extract,
     "pairs": choose_pairs,
     "match": match,
@@ -23,10 +26,28 @@ STAGES: dict[str, Stage] = {
     "localize": localize,
     "report": make_report,
 }
-FLOW = ("extract", "pairs", "match", "reconstruct", "localize")  # from photographs to poses
+FLOW = ("train", "recognise", "extract", "pairs", "match", "reconstruct", "localize")  # from photographs to poses
+
+
+def left_out(context: Context) -> dict[str, str]:
+    """The verbs of the whole flow that this configuration has no use for, each with the reason."""
+    dataset, settings = context.dataset, context.config.recognition
+    reasons: dict[str, str] = {}
+    if dataset.labels.masks is None:
+        reasons |= dict.fromkeys(("train", "recognise"), "the dataset has no label images (dataset.labels)")
+    elif settings.weights or settings.published:
+        reasons["train"] = "the configuration names a trained network"
+    if not dataset.queries:
+        reasons |= dict.fromkeys(("localize", "evaluate", "report"), "the dataset has no queries")
+    elif dataset.poses is None:
+        reasons["evaluate"] = "the dataset has no reference poses, so there is nothing to compare with"
+    elif dataset.truth is None:
+        reasons["evaluate"] = "the dataset has no true poses (dataset.ground_truth) to compare with"
+    return reasons
 
 
 def run_flow(context: Context) -> None:
     """From photographs to poses, without a word: for scripts and notebooks."""
     for verb in FLOW:
-        STAGES[verb](context)
+        if verb not in left_out(context):
+            STAGES[verb](context)

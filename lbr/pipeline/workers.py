@@ -6,24 +6,33 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.io.features_file import FeatureFile, features_to_arrays
-from lbr.io.images import read_image
+from lbr.io.images import read_image, write_image
+from lbr.io.labels import mask_path, write_mask
 from lbr.io.matches_file import matches_to_arrays
+from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
 from lbr.mapping.map import open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.results import localization_to_json
+from lbr.recognition.masks import full_mask
+from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.candidates import CandidatesConfig, Proposer
 from lbr.retrieval.pairs import Pair
-from lbr.types import LocalFeatures, Localization, Query, Status
+from lbr.types import InstanceVocabulary, LocalFeatures, Localization, Query, Status
+from lbr.visualization.recognition import recognition_picture
 
+if TYPE_CHECKING:
+    from lbr.recognition.predict import Recognizer
+
+PICTURE_WIDTH = 320  # of each of the three parts of a picture
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
@@ -71,6 +80,52 @@ class ExtractImage(Worker[str]):
 
     def make(self, name: str) -> Arrays:
         return features_to_arrays(self.extractor.extract(read_image(self.image_root / name)))
+
+
+@dataclass
+class RecogniseImage(Worker[str]):
+    """Image name -> arrays of what the network says of it, of the first `ranks` (None: all)."""
+
+    image_root: Path
+    settings: RecognitionSettings
+    checkpoint: Path
+    vocabulary: InstanceVocabulary
+    ranks: int | None
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        from lbr.recognition.predict import make_recognizer
+
+        return make_recognizer(self.settings, self.checkpoint, self.vocabulary)
+
+    def open(self) -> None:
+        _ = self.recognizer
+
+    def make(self, name: str) -> Arrays:
+        return prediction_to_arrays(self.recognizer.predict(read_image(self.image_root / name)), self.ranks)
+
+
+@dataclass
+class DrawRecognition(Worker[str]):
+    """Image name -> files masks/, confidence/ (as label images are) and pictures/ below `folder`; no arrays."""
+
+    image_root: Path
+    predictions: Path
+    folder: Path
+    vocabulary: InstanceVocabulary
+
+    @cached_property
+    def file(self) -> PredictionFile:
+        return PredictionFile(self.predictions)
+
+    def make(self, name: str) -> Arrays:
+        prediction = self.file.read(name)
+        ids, confidence = full_mask(prediction)
+        write_mask(mask_path(self.folder / "masks", name), ids, self.vocabulary)
+        write_image(mask_path(self.folder / "confidence", name), np.round(255 * confidence).astype(np.uint8))
+        picture = recognition_picture(read_image(self.image_root / name), prediction, PICTURE_WIDTH)
+        write_image((self.folder / "pictures" / name).with_suffix(".jpg"), picture)
+        return {}
 
 
 @dataclass

@@ -50,6 +50,30 @@ class Workspace:
         return self.root / "map"
 
     @property
+    def recognition(self) -> Path:
+        return self.root / "recognition.pt"
+
+    @property
+    def vocabulary(self) -> Path:
+        return self.root / "vocabulary.txt"
+
+    @property
+    def db_predictions(self) -> Path:
+        return self.root / "predictions-db.h5"
+
+    @property
+    def query_predictions(self) -> Path:
+        return self.root / "predictions-query.h5"
+
+    @property
+    def recognition_pictures(self) -> Path:
+        return self.root / "recognition"
+
+    @property
+    def recognition_scores(self) -> Path:
+        return self.root / "recognition.json"
+
+    @property
     def run_folder(self) -> Path:
         return self.root / "runs" / self.run
 
@@ -68,7 +92,10 @@ class Workspace:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """What the stages make, in their order."""
-        return self.db_features, self.query_features, self.pairs, self.matches, self.map, self.localizations
+        return (
+            self.recognition, self.db_predictions, self.query_predictions, self.db_features, self.query_features,
+            self.pairs, self.matches, self.map, self.localizations,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,9 +202,18 @@ def digest_files(paths: Iterable[Path]) -> str:
 
 def digest_images(root: Path, names: Iterable[str]) -> str:
     """Digest of names, sizes and times of images, which are too many to read."""
+    return _digest_stats((name, root / name) for name in names)
+
+
+def digest_paths(paths: Iterable[Path]) -> str:
+    """As `digest_images`, of files that share no root."""
+    return _digest_stats((str(path), path) for path in paths)
+
+
+def _digest_stats(named: Iterable[tuple[str, Path]]) -> str:
     digest = hashlib.sha256()
-    for name in names:
-        stat = (root / name).stat() if (root / name).exists() else None
+    for name, path in named:
+        stat = path.stat() if path.exists() else None
         digest.update(f"{name} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -1,0 +1,143 @@
+"""The stages `train` and `recognise`: a network that names the instances, and what it says of every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lbr.errors import DataError
+from lbr.io.labels import mask_path, vocabulary_digest
+from lbr.io.predictions_file import PredictionFile, write_predictions
+from lbr.io.text_lists import Problem
+from lbr.parallel import parallel_map
+from lbr.pipeline.recognition_scoring import score_recognition
+from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.workers import DrawRecognition, RecogniseImage
+from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making
+
+NOT_TRAINED_BY = {"workers", "cache_mb", "device"}  # settings that change how long it takes, not what comes out
+DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, and its global feature is what is used
+
+
+def train(context: Context) -> list[Report]:
+    """A network that names the instances of the label images, in recognition.pt."""
+    from lbr.recognition.checkpoints import save_checkpoint
+    from lbr.recognition.train import train as train_network
+
+    output, settings = context.workspace.recognition, context.config.recognition
+    images, problems = _labelled_images(context)
+    paths = [path for item in images for path in (*item.images, item.mask)]
+    config = {
+        "recognition": {
+            **settings.model_dump(mode="json", include={"network", "input_size"}),
+            "training": settings.training.model_dump(mode="json", exclude=NOT_TRAINED_BY),
+        },
+        **context.dump("seed"),
+    }
+    recipe = Recipe("train", config, {"images": digest_paths(paths)})
+    if context.reusable(output, recipe):
+        return [reused(output)]
+    vocabulary = load_vocabulary(context)
+    with making(output, recipe) as work:
+        work.problems += problems
+        checkpoint, progress = train_network(images, vocabulary, settings, work.parts.folder, context.config.seed)
+        save_checkpoint(output, checkpoint)
+        held = checkpoint.scores.get("held_out_accuracy")
+        told = f", {100 * held:.1f} % of the cells of held-out images right" if held is not None else ""
+        work.facts["history"] = progress.records
+        work.facts["summary"] = (
+            f"{vocabulary.num_classes - 1} instances from {len(images)} images, {progress.epoch} epochs{told}"
+        )
+    return [made(output)]
+
+
+def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
+    """The db images that have a label image, each with its stylised copies; the others become one problem."""
+    from lbr.recognition.samples import LabelledImage
+
+    dataset, masks = context.dataset, context.dataset.labels.masks
+    if masks is None:
+        raise DataError("the dataset has no label images to learn from: set dataset.labels to their folder")
+    stylized = context.config.recognition.training.stylized
+    found = [
+        LabelledImage(n, (dataset.image_root / n, *(dataset.copies(n) if stylized else ())), mask_path(masks, n))
+        for n in dataset.db_names
+        if mask_path(masks, n).is_file()
+    ]
+    if not found:
+        raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")
+    lacking = len(dataset.db_names) - len(found)
+    return found, [Problem(str(masks), f"{lacking} db images have no label image; not trained on")] if lacking else []
+
+
+def recognise(context: Context) -> list[Report]:
+    """What the network says of the db images and of the queries, with pictures, and scores where there is truth."""
+    workspace, dataset = context.workspace, context.dataset
+    queries = [query.name for query in dataset.queries]
+    reports = [_recognise(context, workspace.db_predictions, dataset.db_names, DB_RANKS)]
+    if queries:
+        reports.append(_recognise(context, workspace.query_predictions, queries, None))
+    if context.shard is None:
+        if context.config.recognition.prediction.pictures:
+            reports.append(_draw(context))
+        if queries and dataset.labels.truth:
+            reports.append(score_recognition(context))
+    return reports
+
+
+def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int | None) -> Report:
+    root, settings = context.dataset.image_root, context.config.recognition
+    config = {
+        "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
+    }
+    recipe = Recipe("recognise", config, {"images": digest_images(root, names), **checkpoint_identity(context)})
+    if context.reusable(output, recipe):
+        return reused(output)
+    worker = RecogniseImage(root, settings, checkpoint_path(context), load_vocabulary(context), ranks)
+
+    def pack(work: Making) -> str:
+        found = sorted(work.parts.keys())
+        if not found:
+            raise DataError(f"{root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
+        write_predictions(
+            output, ((name, work.parts.get(name)) for name in found), vocabulary_digest(worker.vocabulary)
+        )
+        return f"{len(found)} images, {output.stat().st_size / len(found) / 1e3:.1f} kB each"
+
+    return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
+
+
+def checkpoint_path(context: Context) -> Path:
+    """The checkpoint to recognise with: the one that is named, else what `train` made."""
+    settings = context.config.recognition
+    return settings.weights or (settings.published.path if settings.published else context.workspace.recognition)
+
+
+def checkpoint_identity(context: Context) -> dict[str, str]:
+    """What a prediction depends on: the named file, or how the workspace's own was trained. Raises DataError."""
+    settings, path = context.config.recognition, checkpoint_path(context)
+    if path == context.workspace.recognition:
+        return identities(path)
+    order = {"colour_order": settings.published.colour_order} if settings.published else {}
+    return {"weights": digest_files([path]), **order}
+
+
+def _draw(context: Context) -> Report:
+    """masks/, confidence/ and pictures/ of all images, in the folder recognition/ of the workspace."""
+    workspace, output = context.workspace, context.workspace.recognition_pictures
+    files = [path for path in (workspace.db_predictions, workspace.query_predictions) if path.is_file()]
+    recipe = Recipe("draw", {}, identities(*files))
+    if context.reusable(output, recipe):
+        return reused(output)
+    vocabulary = load_vocabulary(context)
+    with making(output, recipe) as work:
+        for path in files:
+            with PredictionFile(path) as file:
+                items = [(name, name) for name in file.names]
+            worker = DrawRecognition(context.dataset.image_root, path, work.parts.folder, vocabulary)
+            for _, problem in parallel_map(worker, items, context.config.parallel, f"draw {path.stem}"):
+                work.problems += [problem] if isinstance(problem, Problem) else []
+        work.parts.folder.rename(output)
+        work.facts["summary"] = "masks, confidences, pictures"
+    return made(output)

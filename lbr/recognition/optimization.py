@@ -1,0 +1,49 @@
+"""Optimizers and number formats of training and prediction."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from lbr.recognition.settings import OptimizerConfig, Precision, SgdSettings
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
+    """Parameter groups: encoder and the rest, each with and without weight decay (none on biases and norms)."""
+    groups = []
+    for encoder in (True, False):
+        for decays in (True, False):
+            chosen = [
+                p
+                for name, p in network.named_parameters()
+                if name.startswith("encoder.") == encoder and (p.ndim > 1) == decays
+            ]
+            rate = settings.rate * (settings.encoder_factor if encoder else 1.0)
+            groups.append({"params": chosen, "lr": rate, "weight_decay": settings.weight_decay if decays else 0.0})
+    if isinstance(settings, SgdSettings):
+        return torch.optim.SGD(groups, settings.rate, settings.momentum)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.rate)
+
+
+def autocast(precision: Precision, device: str) -> AbstractContextManager:
+    """bfloat16 where asked for; 'auto' where the machine multiplies it in hardware, else float32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
+
+
+def uses_bfloat16(precision: Precision, device: str) -> bool:
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(check() for check in supported if check)
+
+
+def channels_last(network: Network, device: str) -> Network:
+    """The network on its device, in the memory layout that convolutions are fastest in."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs

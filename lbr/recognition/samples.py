@@ -1,0 +1,166 @@
+"""Training samples: photographs with their label images, in one of their stylised copies, at the network's size."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lbr.errors import DataError
+from lbr.io.images import image_size, read_image, resize
+from lbr.io.labels import colours_to_classes, read_colour_ids
+from lbr.recognition.augment import AugmentSettings, augment
+from lbr.types import InstanceVocabulary
+
+MARGIN = 1.5  # photographs are kept this much larger than the network's input, for crops
+MAX_ASPECT_DIFFERENCE = 0.02
+_MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
+
+Key = tuple[int, int]  # epoch, index of the image: all that a sample is drawn from, beside the seed
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A db image: its photograph, first, and stylised copies; and its label image."""
+
+    name: str
+    images: tuple[Path, ...]
+    mask: Path
+
+
+def check_sizes(images: Sequence[LabelledImage]) -> None:
+    """Raises DataError, naming both files, when a label image or a copy is not in the shape of its photograph."""
+    for item in images:
+        width, height = image_size(item.images[0])
+        for other in (*item.images[1:], item.mask):
+            w, h = image_size(other)
+            if abs(w / h * height / width - 1) > MAX_ASPECT_DIFFERENCE:
+                raise DataError(
+                    f"{other}: {w}x{h}, but its photograph {item.images[0]} is {width}x{height}: they do not fit"
+                )
+
+
+def normalised(images: np.ndarray) -> torch.Tensor:
+    """RGB uint8 [B, H, W, 3] -> float [B, 3, H, W] with ImageNet's mean and deviation, channels last in memory."""
+    values = (images.astype(np.float32) / 255 - _MEAN) / _STD
+    return torch.from_numpy(values).permute(0, 3, 1, 2)  # strides of [B, H, W, 3]: the channels-last format
+
+
+class Photographs:
+    """Photographs and masks at the network's size times MARGIN; the first `cache_mb` of them stay in memory."""
+
+    def __init__(self, vocabulary: InstanceVocabulary, size: tuple[int, int], cache_mb: int) -> None:
+        self.vocabulary = vocabulary
+        self.size = (round(size[0] * MARGIN), round(size[1] * MARGIN))
+        self._left = cache_mb * 2**20
+        self._kept: dict[Path, np.ndarray] = {}
+
+    def image(self, path: Path) -> np.ndarray:
+        """RGB uint8 [h, w, 3]."""
+        kept = self._kept.get(path)
+        return self._keep(path, resize(read_image(path), self.size)) if kept is None else kept
+
+    def mask(self, path: Path) -> np.ndarray:
+        """Classes uint16 [h, w]."""
+        kept = self._kept.get(path)
+        if kept is not None:
+            return kept
+        classes = colours_to_classes(read_colour_ids(path, self.size), self.vocabulary)
+        return self._keep(path, classes.astype(np.uint16))
+
+    def _keep(self, path: Path, array: np.ndarray) -> np.ndarray:
+        if array.nbytes <= self._left:
+            self._left -= array.nbytes
+            self._kept[path] = array
+        return array
+
+
+class TrainingSamples(Dataset):
+    """(epoch, index) -> RGB uint8 [h, w, 3] and classes int64 [h, w], augmented.
+
+    The copy and its augmentation are drawn by (seed, epoch, name): the same whatever the workers or the order.
+    augmentation None: the photograph itself, only resized.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        photographs: Photographs,
+        size: tuple[int, int],
+        augmentation: AugmentSettings | None,
+        seed: int,
+    ) -> None:
+        self.images, self.photographs, self.size = images, photographs, size
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: Key) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = key
+        item = self.images[index]
+        mask = self.photographs.mask(item.mask)
+        if self.augmentation is None:
+            image = resize(self.photographs.image(item.images[0]), self.size)
+            labels = cv2.resize(mask, self.size, interpolation=cv2.INTER_NEAREST_EXACT)
+        else:
+            rng = np.random.default_rng([self.seed, epoch, zlib.crc32(item.name.encode())])
+            chosen = item.images[rng.integers(len(item.images))]
+            image, labels = augment(self.photographs.image(chosen), mask, self.size, self.augmentation, rng)
+        return image, labels.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How an epoch's samples become batches: `chunks` of each batch, of which this process takes its share.
+
+    A batch is cut into chunks, each one forward and backward pass; process `rank` of `world` takes every chunk it
+    owns, so two processes with one chunk each do just what one process does with two.
+    """
+
+    num_samples: int
+    batch_size: int
+    chunks: int = 1
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch: every sample comes at least once; the last batch is filled from the first."""
+        return -(-self.num_samples // self.batch_size)
+
+    def epoch(self, epoch: int, seed: int) -> Iterator[list[Key]]:
+        """Keys of this process's chunks, in order."""
+        order = np.random.default_rng([seed, epoch]).permutation(self.num_samples)
+        filled = np.resize(order, self.num_batches * self.batch_size)
+        own = self.chunks // self.world
+        for batch in filled.reshape(self.num_batches, self.chunks, -1)[:, self.rank * own : (self.rank + 1) * own]:
+            for chunk in batch:
+                yield [(epoch, int(index)) for index in chunk]
+
+
+def load_epoch(samples: TrainingSamples, keys: list[list[Key]], workers: int) -> DataLoader:
+    """A loader of the chunks `keys`, each (images [b, 3, h, w] normalised, masks int64 [b, h, w])."""
+    return DataLoader(samples, batch_sampler=keys, num_workers=workers, collate_fn=collate)
+
+
+def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    images, masks = zip(*samples, strict=True)
+    return normalised(np.stack(images)), torch.from_numpy(np.stack(masks))
+
+
+def hold_out(
+    images: Sequence[LabelledImage], share: float, seed: int
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """(training, held out): a random `share` of the images, by (seed, name), at least one of each when share > 0."""
+    if share == 0 or len(images) < 2:
+        return list(images), []
+    order = sorted(range(len(images)), key=lambda i: zlib.crc32(f"{seed} {images[i].name}".encode()))
+    held = set(order[: min(len(images) - 1, max(1, round(share * len(images))))])
+    return [v for i, v in enumerate(images) if i not in held], [v for i, v in enumerate(images) if i in held]
