@@ -80,7 +80,12 @@ class Atlas:
 
 def _wrapped(texel: np.ndarray, frame: np.ndarray) -> np.ndarray:
     size = frame[:, 2:]
-    return texel - size * np.floor(texel / size) + frame[:, :2]
+    turns = texel / size
+    np.floor(turns, out=turns)
+    turns *= size
+    np.subtract(texel, turns, out=turns)
+    turns += frame[:, :2]
+    return turns
 
 
 def _lookup(sheet: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lbr.io.files import atomic_path
+from lbr.parallel import single_blas_thread
 from lbr.town import layouts
 from lbr.town.config import TownConfig
 from lbr.town.render import View, render_view
@@ -81,10 +82,12 @@ def write_town(config: TownConfig, root: Path, workers: int = 1, overwrite: bool
 def photograph(town: Town, shot: Shot) -> View:
     """Take one photograph. Random draws come from (seed, moment) and (seed, name)."""
     seed = town.config.seed
-    scenery = stage(town, shot.condition, shot.pose, np.random.default_rng([seed, 6, zlib.crc32(shot.moment.encode())]))
-    return render_view(
-        scenery, shot.pose, shot.camera, np.random.default_rng([seed, 7, zlib.crc32(shot.name.encode())])
+    moment, own = (
+        np.random.default_rng([seed, k, zlib.crc32(v.encode())]) for k, v in ((6, shot.moment), (7, shot.name))
     )
+    with single_blas_thread():  # products of three columns: more threads only wait for each other
+        scenery = stage(town, shot.condition, shot.pose, moment)
+        return render_view(scenery, shot.pose, shot.camera, own)
 
 
 @contextmanager

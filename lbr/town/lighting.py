@@ -50,7 +50,9 @@ def active_lights(scenery: Scenery, points: np.ndarray) -> tuple[np.ndarray, np.
     return keep, colour[keep].astype(np.float32)
 
 
-def lamp_light(scenery: Scenery, points: np.ndarray, normals: np.ndarray, facade: np.ndarray) -> np.ndarray:
+def lamp_light(
+    scenery: Scenery, points: np.ndarray, normals: np.ndarray, facade: np.ndarray, shadows: bool = True
+) -> np.ndarray:
     """Irradiance float32 [N, 3] from lamps and lit shops. facade int [N]: a shop hardly lights its own front."""
     out = np.zeros((len(points), 3), np.float32)
     if scenery.condition.lamps <= 0 or not len(points):
@@ -60,14 +62,50 @@ def lamp_light(scenery: Scenery, points: np.ndarray, normals: np.ndarray, facade
         return out
     for start in range(0, len(points), CHUNK):
         part = slice(start, start + CHUNK)
-        out[part] = _lamps_on(scenery, (keep, colour), points[part], normals[part], facade[part])
+        out[part] = _lamps_on(scenery, (keep, colour), (points[part], normals[part], facade[part]), shadows)
     return out
 
 
-def _lamps_on(
-    scenery: Scenery, active: tuple[np.ndarray, np.ndarray], points: np.ndarray, normals: np.ndarray, facade: np.ndarray
+def lamp_light_in_picture(
+    scenery: Scenery, surface: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], grid: tuple[np.ndarray, int]
 ) -> np.ndarray:
-    keep, colour = active
+    """lamp_light of (points, normals, facade, patch) [N], which fill some pixels of a picture.
+
+    grid: the flat pixel of each, and the picture's width. Lamps are summed at every second pixel each way and at all
+    whose neighbours there lie on another plane; between, their light is interpolated.
+    """
+    points, normals, facade, patch = surface
+    if scenery.condition.lamps <= 0 or not len(points):
+        return np.zeros((len(points), 3), np.float32)
+    (pixels, width), tilt = grid, normals @ f32((1.7, 2.9, 0.61))
+    height = -(-(int(pixels[-1]) + 1) // width)
+    plane = np.full(
+        (height + height % 2 + 1, width + width % 2 + 1), -1, np.int64
+    )  # odd sides: coarse pixels all round
+    at = (pixels // width) * plane.shape[1] + pixels % width
+    plane.reshape(-1)[at] = patch.astype(np.int64) * 8192 + ((tilt + 8) * 400).astype(np.int64)
+    coarse = plane[::2, ::2]
+    needed = np.ones(plane.shape, bool)
+    across, down = coarse[:, :-1] == coarse[:, 1:], coarse[:-1] == coarse[1:]
+    needed[::2, 1::2] = ~across | (plane[::2, 1::2] != coarse[:, :-1])
+    needed[1::2, ::2] = ~down | (plane[1::2, ::2] != coarse[:-1])
+    needed[1::2, 1::2] = ~(across[:-1] & across[1:] & down[:, 1:]) | (plane[1::2, 1::2] != coarse[:-1, :-1])
+    chosen = np.flatnonzero(needed.reshape(-1)[at])
+    light = np.zeros((*plane.shape, 3), np.float32)
+    light.reshape(-1, 3)[at[chosen]] = exact = lamp_light(scenery, points[chosen], normals[chosen], facade[chosen])
+    light[::2, 1::2] = 0.5 * (light[::2, :-1:2] + light[::2, 2::2])
+    light[1::2] = 0.5 * (light[:-1:2] + light[2::2])
+    light.reshape(-1, 3)[at[chosen]] = exact
+    return light.reshape(-1, 3).take(at, axis=0)
+
+
+def _lamps_on(
+    scenery: Scenery,
+    active: tuple[np.ndarray, np.ndarray],
+    surface: tuple[np.ndarray, np.ndarray, np.ndarray],
+    shadows: bool,
+) -> np.ndarray:
+    (keep, colour), (points, normals, facade) = active, surface
     lights, out = scenery.town.lights, np.zeros((len(points), 3), np.float32)
     middle = points[len(points) // 2]  # near the points, so that squared distances keep their digits
     places, local = (lights.position[keep] - middle).astype(np.float32), points - middle
@@ -84,7 +122,7 @@ def _lamps_on(
         else:
             distance = np.sqrt(gap)
             power *= 0.3 + 0.7 * np.clip(0.55 + (places[k, 2] - local[near, 2]) / distance, 0, 1)
-            strong = np.flatnonzero(power * colour[k].max() > SHADOW_SHARE)
+            strong = np.flatnonzero(power * colour[k].max() > SHADOW_SHARE) if shadows else near[:0]
             rays, distance = near[strong], distance[strong]
             start = points[rays] + f32(0.02) * normals[rays]
             power[strong[scenery.blocked(start, (places[k] - local[rays]) / distance[:, None], distance - 0.45)]] = 0

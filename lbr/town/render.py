@@ -46,7 +46,7 @@ def render_view(scenery: Scenery, pose: Pose, camera: Camera, rng: np.random.Gen
     units, spread = _unit_rays(camera)
     rays = Rays(pose.centre.astype(np.float32), units @ pose.R.astype(np.float32), spread)
     hits = scenery.trace(rays.origin, rays.directions, _per_pixel(near, camera))
-    light = radiance(scenery, rays, hits).reshape(camera.height, camera.width, 3)
+    light = radiance(scenery, rays, hits, width=camera.width).reshape(camera.height, camera.width, 3)
     ids = instances_of(scenery, hits.face).reshape(camera.height, camera.width)
     along = rays.directions @ pose.R[2].astype(np.float32)
     depth = np.where(hits.face >= 0, hits.distance * along, 0).astype(np.float32).reshape(ids.shape)

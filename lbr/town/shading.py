@@ -8,7 +8,7 @@ import numpy as np
 
 from lbr.town.arrays import f32
 from lbr.town.ground import MACRO_M
-from lbr.town.lighting import lamp_light, sky_light, sun_light
+from lbr.town.lighting import lamp_light, lamp_light_in_picture, sky_light, sun_light
 from lbr.town.mesh import (
     DENSITY,
     FACADE,
@@ -62,18 +62,21 @@ class Surface:
     texel: np.ndarray
 
 
-def radiance(scenery: Scenery, rays: Rays, hits: Hits, mirror: bool = True) -> np.ndarray:
-    """Radiance float32 [N, 3] of each ray. With `mirror` wet ground reflects."""
+def radiance(scenery: Scenery, rays: Rays, hits: Hits, mirror: bool = True, width: int | None = None) -> np.ndarray:
+    """Radiance float32 [N, 3] of each ray. With `mirror` wet ground reflects. `width` says that the rays are the pixels
+    of a picture so wide, row by row, so that neighbours can share work."""
     out = np.empty((len(hits.face), 3), np.float32)
     empty = np.flatnonzero(hits.face < 0)
     out[empty] = scenery.sky_dome.radiance(rays.directions[empty])
     solid = np.flatnonzero(hits.face >= 0)
     if len(solid):
-        out[solid] = _shade(scenery, rays.take(solid), hits.take(solid), mirror)
+        out[solid] = _shade(
+            scenery, rays.take(solid), hits.take(solid), mirror, None if width is None else (solid, width)
+        )
     return out
 
 
-def _shade(scenery: Scenery, rays: Rays, hits: Hits, mirror: bool) -> np.ndarray:
+def _shade(scenery: Scenery, rays: Rays, hits: Hits, mirror: bool, grid: tuple[np.ndarray, int] | None) -> np.ndarray:
     surface = _surface(scenery, rays, hits)
     facade = surface.row[:, FACADE].astype(np.int32)
     u, v = hits.u, hits.v
@@ -81,11 +84,17 @@ def _shade(scenery: Scenery, rays: Rays, hits: Hits, mirror: bool) -> np.ndarray
     openness = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
     light = sky_light(scenery, openness, surface.normal)
     light += sun_light(scenery, surface.point, surface.normal)
-    light += lamp_light(scenery, surface.point, surface.normal, facade)
+    if grid is None:
+        light += lamp_light(scenery, surface.point, surface.normal, facade, shadows=mirror)
+    else:
+        lit = (surface.point, surface.normal, facade, scenery.patch.take(hits.face))
+        light += lamp_light_in_picture(scenery, lit, grid)
     albedo = _weathered(scenery, surface)
     out = albedo * light
     out *= (1 - 0.75 * surface.glass)[:, None]
-    _add_reflections(scenery, rays, surface, out, mirror)
+    _add_glints(scenery, rays, surface, out)
+    if mirror and scenery.condition.wet:
+        _add_puddles(scenery, rays, surface, out, grid)
     out += _emission(scenery, surface, facade, albedo)
     return _through_air(scenery, out, hits.distance)
 
@@ -136,8 +145,8 @@ def _fresnel(cosine: np.ndarray) -> np.ndarray:
     return 0.04 + 0.96 * (1 - cosine) ** 5
 
 
-def _add_reflections(scenery: Scenery, rays: Rays, surface: Surface, out: np.ndarray, mirror: bool) -> None:
-    """Sky and houses opposite in window panes and car bodies; a traced mirror image in wet ground."""
+def _add_glints(scenery: Scenery, rays: Rays, surface: Surface, out: np.ndarray) -> None:
+    """Sky and houses opposite in window panes and car bodies."""
     shiny = np.flatnonzero(surface.glass > 0.05)
     if len(shiny):
         mirrored = rays.directions[shiny] + 2 * surface.cosine[shiny, None] * surface.normal[shiny]
@@ -146,22 +155,38 @@ def _add_reflections(scenery: Scenery, rays: Rays, surface: Surface, out: np.nda
         seen = share * scenery.sky_dome.radiance(mirrored) + (1 - share) * opposite
         strength = np.maximum(_fresnel(surface.cosine[shiny]), 0.12) * surface.glass[shiny]
         out[shiny] += strength[:, None] * np.minimum(seen, 2.0)
-    if not (mirror and scenery.condition.wet):
-        return
+
+
+def _add_puddles(
+    scenery: Scenery, rays: Rays, surface: Surface, out: np.ndarray, grid: tuple[np.ndarray, int] | None
+) -> None:
+    """The traced mirror image in wet ground; in a picture every second row shows that of the row above."""
     wet = np.flatnonzero((surface.row[:, MATERIAL] == GROUND) & (surface.normal[:, 2] > 0.9))
     film = tile_lookup(_cloud_tile(), surface.point[wet, :2] * 9)
     strength = _fresnel(surface.cosine[wet]) * scenery.condition.wet * np.clip(0.62 + 0.38 * film, 0.12, 1.0)
     wet, strength = wet[strength > 0.035], strength[strength > 0.035]
-    if len(wet):
-        ripple = 0.035 * np.stack([tile_lookup(_cloud_tile(), surface.point[wet, :2] * k) for k in (310, 367)], 1)
-        way = rays.directions[wet] * f32((1, 1, -1))
-        way[:, 0] += ripple[:, 0] * 0.4
-        way[:, 2] = np.maximum(way[:, 2] + ripple[:, 1], 0.02)
-        way /= np.sqrt(np.einsum("ij,ij->i", way, way))[:, None]
-        second = Rays(surface.point[wet] + f32((0, 0, 0.01)), way.astype(np.float32), rays.spread[wet] * 2.5)
-        out[wet] += strength[:, None] * radiance(
-            scenery, second, scenery.trace(second.origin, second.directions), mirror=False
-        )
+    if not len(wet):
+        return
+    source = np.arange(len(wet)) if grid is None else _rows_above(grid[0][wet], grid[1])
+    traced, source = np.unique(source, return_inverse=True)
+    spot = wet[traced]
+    ripple = 0.035 * np.stack([tile_lookup(_cloud_tile(), surface.point[spot, :2] * k) for k in (310, 367)], 1)
+    way = rays.directions[spot] * f32((1, 1, -1))
+    way[:, 0] += ripple[:, 0] * 0.4
+    way[:, 2] = np.maximum(way[:, 2] + ripple[:, 1], 0.02)
+    way /= np.sqrt(np.einsum("ij,ij->i", way, way))[:, None]
+    second = Rays(surface.point[spot] + f32((0, 0, 0.01)), way.astype(np.float32), rays.spread[spot] * 2.5)
+    image = radiance(scenery, second, scenery.trace(second.origin, second.directions), mirror=False)
+    out[wet] += strength[:, None] * image[source]
+
+
+def _rows_above(pixels: np.ndarray, width: int) -> np.ndarray:
+    """Per flat pixel, in an odd row, the index of the pixel above where it is in the list, else its own."""
+    own = np.arange(len(pixels))
+    slot = np.full(int(pixels.max()) + 1, -1)
+    slot[pixels] = own
+    above = np.where(pixels // width % 2 == 1, slot[np.maximum(pixels - width, 0)], -1)
+    return np.where(above >= 0, above, own)
 
 
 def _emission(scenery: Scenery, surface: Surface, facade: np.ndarray, albedo: np.ndarray) -> np.ndarray:
