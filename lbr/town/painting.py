@@ -1,4 +1,4 @@
-"""A painted facade: design -> texture. Signs, wear and shop windows come from the house's own seed."""
+"""A painted facade: design -> texture. Signs, doors and wear come from the house's own seed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ TRADES = (
     "CAFE", "HOTEL", "OPTIK", "BUCHER", "APOTHEKE", "BAR", "MODE", "BAECKEREI", "BLUMEN", "PIZZA", "UHREN", "BANK",
     "SALON", "WEINE", "ANTIK", "SCHUHE", "PAPIER", "MUSIK", "RADIO", "GALERIE", "TEE", "KAFFEE", "SPIELE", "FOTO",
 )  # fmt: skip
+OWN_EVERY = 5  # of so many openings one has curtains or goods that a twin's has not
 FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 
 
 def paint_facade(design: FacadeDesign, texel_m: float, own_seed: int) -> Canvas:
-    """Paint a facade. `own_seed` decides sign, wear and curtains: two twins share everything else."""
+    """Paint a facade. `own_seed` decides sign, doors, wear and some windows: two twins share everything else."""
     shared, own = np.random.default_rng([design.seed, 21]), np.random.default_rng([own_seed, 22])
     canvas = Canvas(design.width, design.top, texel_m)
     paint_walls(canvas, design, shared)
@@ -33,12 +34,13 @@ def paint_facade(design: FacadeDesign, texel_m: float, own_seed: int) -> Canvas:
         _mural(canvas, design, shared)
     for block in design.blocks:
         paint_block(canvas, block, design, shared)
-    for opening in design.openings:
-        paint_opening(canvas, opening, design, own if opening.kind == "shop" else shared)
+    for k, opening in enumerate(design.openings):
+        differs = opening.kind == "door" or k % OWN_EVERY == OWN_EVERY - 1
+        paint_opening(canvas, opening, design, own if differs else np.random.default_rng([design.seed, 23, k]))
     for block in design.blocks:
         if block.kind == "sign":
             _sign(canvas, block.box, design, own)
-    _decorate(canvas, design, shared, own)
+    _decorate(canvas, design, np.random.default_rng([design.seed, 25]), own)
     _wear(canvas, design, own)
     np.clip(canvas.colour, 4, 250, out=canvas.colour)
     return canvas
@@ -91,8 +93,8 @@ def _decorate(canvas: Canvas, design: FacadeDesign, shared: np.random.Generator,
             (60, 50, 44),
         )
     for s in (0.12, width - 0.12):
-        if own.random() < 0.55:
-            colour = scaled((1.0, 0.98, 0.95), own.uniform(70, 150))
+        if shared.random() < 0.55:
+            colour = scaled((1.0, 0.98, 0.95), shared.uniform(70, 150))
             canvas.line([(s, style.eave - 0.3), (s, 0.3)], 0.1, scaled(colour, 0.6))
             canvas.line([(s - 0.015, style.eave - 0.3), (s - 0.015, 0.3)], 0.05, colour)
     if shared.random() < 0.14:

@@ -250,19 +250,24 @@ def _assign_landmarks(lots: list[_Lot], squares: list[np.ndarray]) -> None:
 
 
 def _choose_twins(lots: list[_Lot], rng: np.random.Generator) -> dict[int, int]:
-    """Index -> index of its model: pairs of equally wide houses in different streets, one pair per 16 lots."""
+    """Index -> index of its model: pairs of equally wide houses in different streets, one pair per 16 lots.
+
+    Wide houses first: they fill a picture, so that little of their neighbours tells them apart.
+    """
     width = np.array([np.linalg.norm(lot.end - lot.start) for lot in lots])
     middle = np.array([(lot.start + lot.end) / 2 for lot in lots])
     free = np.array([lot.kind == "house" for lot in lots])
     counts = np.bincount([lot.building for lot in lots])
     free &= counts[[lot.building for lot in lots]] == 1
     far = np.linalg.norm(middle[:, None] - middle[None], axis=2) > 30
-    cost = np.abs(width[:, None] - width[None]) + 1e3 * ~far + 1e3 * ~(free[:, None] & free[None])
-    cost += rng.uniform(0, 0.05, cost.shape)
+    unlike = np.abs(width[:, None] - width[None]) + rng.uniform(0, 0.05, (len(lots), len(lots)))
+    usable = far & free[:, None] & free[None] & (unlike < 1.0)
+    cost = np.where(usable, unlike - 0.25 * np.minimum(width[:, None], width[None]), np.inf)
+    cost[np.tri(len(lots), dtype=bool)] = np.inf
     twins: dict[int, int] = {}
-    for flat in np.argsort(np.triu(cost, 1) + 1e3 * np.tri(len(lots)), axis=None)[: 40 * len(lots)]:
+    for flat in np.argsort(cost, axis=None, kind="stable")[: int(np.isfinite(cost).sum())]:
         a, b = (int(v) for v in divmod(int(flat), len(lots)))
-        if len(twins) >= max(1, len(lots) // 16) or cost[a, b] > 1.0:
+        if len(twins) >= max(1, len(lots) // 16):
             break
         if not {a, b} & (set(twins) | set(twins.values())):
             twins[b] = a
