@@ -16,8 +16,10 @@ PROBE = (16, 12)  # rays across and down
 NEAR, FAR = 4.0, 26.0  # metres between which a facade is worth a photograph
 TOO_CLOSE = 1.5  # metres before the lens that must be free
 CELL = 1.5  # metres of facade that count as one spot
-MAX_TURN = np.cos(np.radians(35))  # two views of a spot match up to this angle between their rays
-MAX_ZOOM = 1.8  # and up to this ratio of their distances
+MAX_TURN = np.cos(np.radians(20))  # two views of a spot match well up to this angle between their rays
+MAX_ZOOM = 1.5  # and up to this ratio of their distances
+
+ENOUGH = 4  # so many other views of a spot, as foliage, cars and light take some away
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,8 @@ def _spots(town: Town, instance: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def support(view: Seen, others: Sequence[Seen]) -> float:
-    """Share of a view's rays whose spot at least two other views see from a like direction and distance."""
+    """How much of a view others share: the share of its rays whose spot ENOUGH other views see from a like direction
+    and distance, fewer counting in part."""
     if not len(view.spot) or not others:
         return 0.0
     count = np.zeros(len(view.spot), int)
@@ -66,4 +69,4 @@ def support(view: Seen, others: Sequence[Seen]) -> float:
         zoom = view.distance[mine] / other.distance[theirs]
         alike = (turn > MAX_TURN) & (zoom < MAX_ZOOM) & (zoom > 1 / MAX_ZOOM)
         count[np.unique(mine[alike])] += 1
-    return float((count >= 2).sum() / max(1.0, len(count) / max(view.share, 1e-6)))
+    return float(np.minimum(count, ENOUGH).mean() / ENOUGH * view.share)

@@ -107,8 +107,9 @@ def _aachen_shots(town: Town) -> tuple[list[Shot], list[Shot]]:
     draw = [np.random.default_rng([config.seed, 8, k]) for k in range(4)]
     reference = walk_shots(town, config.num_db, "db", draw[0])
     reference += sequence_shots(town, config.num_sequence, "sequences/walk1", draw[1])
-    queries = query_shots(town, config.num_day, "query/day/milestone", "milestone", draw[2])
-    return reference, queries + query_shots(town, config.num_night, "query/night/nexus5x", "nexus5x", draw[3])
+    queries = query_shots(town, config.num_day, "query/day/milestone", "milestone", draw[2], reference)
+    queries += query_shots(town, config.num_night, "query/night/nexus5x", "nexus5x", draw[3], reference)
+    return reference, queries
 
 
 def _robotcar_shots(town: Town) -> tuple[list[Shot], list[Shot]]:

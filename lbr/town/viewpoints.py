@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,12 @@ from lbr.town.coverage import probe, support
 from lbr.town.plan import Street
 from lbr.town.world import Town
 
-TURNS = np.radians([-36, -24, -12, 0, 12, 24, 36])
-MIN_SUPPORT = 0.06  # share of a db view that two others must see, so that it can be triangulated
+TURNS = np.radians([0, -16, 16, -32, 32, -48, 48])
+MIN_SUPPORT = 0.22  # of a db view by others (coverage.support), so that it can be triangulated
+SHARE_M = 30.0  # how far from each other views may share anything
+QUERY_SUPPORT = 0.1  # of a query by the db, so that it can be localized; tried QUERY_TRIES times
+QUERY_TRIES = 8
+ROUNDS = 3  # of turning views to each other
 RIG_YAW = {"left": np.pi / 2, "rear": np.pi, "right": -np.pi / 2}
 RIG_OFFSET = {"left": (0.3, 0.45, 1.75), "rear": (-0.9, 0.0, 1.7), "right": (0.3, -0.45, 1.75)}
 
@@ -109,18 +114,38 @@ def walk_shots(town: Town, count: int, folder: str, rng: np.random.Generator) ->
 def _support_each_other(
     town: Town, poses: list[Pose], places: list[Place], camera: Camera, rng: np.random.Generator
 ) -> None:
-    """Turn the db views that too few others share to where more do (in place)."""
+    """Turn the db views that too few others share to where more do, the loneliest first (in place)."""
     seen = [probe(town, pose, camera) for pose in poses]
-    for k, at in enumerate(places):
-        near = [s for n, s in enumerate(seen) if n != k and np.linalg.norm(poses[n].centre - poses[k].centre) < 30]
-        best = support(seen[k], near)
-        own_turn = np.arctan2(poses[k].R[2, 1], poses[k].R[2, 0]) - at[1]
-        for turn in own_turn + TURNS if best < MIN_SUPPORT else ():
-            pose = _best_view(town, at, turn, camera, rng)
-            view = probe(town, pose, camera)
-            score = support(view, near)
-            if score > best:
-                best, poses[k], seen[k] = score, pose, view
+    centres = np.array([pose.centre for pose in poses])
+
+    def near(k: int, reach: float) -> list[int]:
+        return [int(n) for n in np.flatnonzero(np.linalg.norm(centres - centres[k], axis=1) < reach) if n != k]
+
+    for _ in range(ROUNDS):
+        shared = np.array([support(seen[k], [seen[n] for n in near(k, SHARE_M)]) for k in range(len(poses))])
+        for k in np.argsort(shared, kind="stable"):
+            others = [seen[n] for n in near(k, SHARE_M)]
+            best = support(seen[k], others)
+            for at, turn in _other_views(k, poses, places, near(k, 0.4 * SHARE_M)) if best < MIN_SUPPORT else ():
+                pose = _best_view(town, at, turn, camera, rng)
+                view = probe(town, pose, camera)
+                score = support(view, others)
+                if score > best:
+                    best, poses[k], seen[k], centres[k] = score, pose, view, pose.centre
+                if best >= MIN_SUPPORT:
+                    break
+
+
+def _other_views(k: int, poses: list[Pose], places: list[Place], near: list[int]) -> list[tuple[Place, float]]:
+    """Places and turns to try for a lonely view: turned a little, or as a neighbour looks, there or on the way."""
+    yaws = [float(np.arctan2(pose.R[2, 1], pose.R[2, 0])) for pose in poses]
+    point, heading, half = places[k]
+    out = [(places[k], yaws[k] - heading + turn) for turn in TURNS]
+    out += [(places[k], yaws[n] - heading) for n in near]
+    for n in near:
+        if abs(np.sin(places[n][1] - heading)) < 0.1:
+            out.append((((point + 2 * places[n][0]) / 3, heading, min(half, places[n][2])), yaws[n] - heading))
+    return out
 
 
 def sequence_shots(town: Town, count: int, folder: str, rng: np.random.Generator) -> list[Shot]:
@@ -136,18 +161,32 @@ def sequence_shots(town: Town, count: int, folder: str, rng: np.random.Generator
     return shots
 
 
-def query_shots(town: Town, count: int, folder: str, kind: str, rng: np.random.Generator) -> list[Shot]:
-    """Queries: another camera, off the db's path sideways, other heights, headings and a little roll."""
+def query_shots(
+    town: Town, count: int, folder: str, kind: str, rng: np.random.Generator, known: Sequence[Shot] = ()
+) -> list[Shot]:
+    """Queries: another camera, off the db's path sideways, other heights, headings and a little roll.
+
+    With `known` photographs a query shows something of what they show, where a few tries find that.
+    """
+    seen = [probe(town, shot.pose, shot.camera) for shot in known]
+    centres = np.array([shot.pose.centre for shot in known]).reshape(-1, 3)
     walk, camera = Walk(town.plan.streets, town.config.stretch_m), street_camera(town.config, kind)
     condition = "night" if "night" in folder else ""
     shots = []
     for k in range(count):
         at = walk.at((k + rng.uniform(0.1, 0.9)) * walk.length / count)
-        turn = rng.choice([-1, 1]) * rng.uniform(np.radians(28), np.radians(130))
-        if walk.is_cut_short:
-            turn = np.clip(abs(turn), np.radians(50), np.radians(100))
-        spread = 0.0 if walk.is_cut_short else 0.1
-        pose = _best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
+        spread, best = 0.0 if walk.is_cut_short else 0.1, -1.0
+        for _ in range(QUERY_TRIES if seen else 1):
+            turn = rng.choice([-1, 1]) * rng.uniform(np.radians(28), np.radians(130))
+            if walk.is_cut_short:
+                turn = np.clip(abs(turn), np.radians(50), np.radians(100))
+            view = _best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
+            near = np.flatnonzero(np.linalg.norm(centres - view.centre, axis=1) < SHARE_M)
+            shown = support(probe(town, view, camera), [seen[n] for n in near]) if seen else 0.0
+            if shown > best:
+                best, pose = shown, view
+            if best >= QUERY_SUPPORT:
+                break
         light = condition or ("sun" if rng.random() < 0.35 else "overcast")
         shots.append(Shot(f"{folder}/{k + 1:04d}.jpg", camera, pose, light, f"{folder}-{k}"))
     return shots
