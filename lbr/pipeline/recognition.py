@@ -14,7 +14,7 @@ from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import DrawRecognition, RecogniseImage
-from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making
+from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making, open_parts
 
 NOT_TRAINED_BY = {"workers", "cache_mb", "device"}  # settings that change how long it takes, not what comes out
 DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, and its global feature is what is used
@@ -23,6 +23,7 @@ DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, an
 def train(context: Context) -> list[Report]:
     """A network that names the instances of the label images, in recognition.pt."""
     from lbr.recognition.checkpoints import save_checkpoint
+    from lbr.recognition.processes import is_first_process
     from lbr.recognition.train import train as train_network
 
     output, settings = context.workspace.recognition, context.config.recognition
@@ -39,6 +40,9 @@ def train(context: Context) -> list[Report]:
     if context.reusable(output, recipe):
         return [reused(output)]
     vocabulary = load_vocabulary(context)
+    if not is_first_process():
+        train_network(images, vocabulary, settings, open_parts(output, recipe).folder, context.config.seed)
+        return []
     with making(output, recipe) as work:
         work.problems += problems
         checkpoint, progress = train_network(images, vocabulary, settings, work.parts.folder, context.config.seed)

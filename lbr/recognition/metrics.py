@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from lbr.recognition.masks import full_mask
 from lbr.recognition.ranking import RankingConfig, rank_instances
 from lbr.types import InstancePrediction
 
@@ -18,18 +18,18 @@ BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class ImageScore:
-    """One image against its true mask, on the prediction's grid of cells.
+    """One image against its true mask, at the mask's size.
 
-    confusion: int64 [C, C], cells of (true class, predicted class). confidence_cells, confidence_sum, confidence_right:
-    [BINS], cells by confidence, with the sums of their confidences and of those that are right.
+    confusion: int64 [C, C], pixels of (true class, predicted class). pixels, confidence, right:
+    [BINS], pixels by confidence, with the sums of their confidences and of those that are right.
     presence: float32 [C], predicted; present: bool [C]. rank: place of the first instance that is in the image, from 1;
     0 when none was named; -1 when the image shows none, so that none could be.
     """
 
     confusion: np.ndarray
-    confidence_cells: np.ndarray
-    confidence_sum: np.ndarray
-    confidence_right: np.ndarray
+    pixels: np.ndarray
+    confidence: np.ndarray
+    right: np.ndarray
     presence: np.ndarray
     present: np.ndarray
     rank: int
@@ -52,10 +52,9 @@ class RecognitionScores:
 
 
 def score_image(prediction: InstancePrediction, true_mask: np.ndarray, ranking: RankingConfig) -> ImageScore:
-    """Score one prediction. true_mask: int [H, W] classes at any size over the same image."""
-    height, width = prediction.mask.shape
-    truth = cv2.resize(true_mask.astype(np.uint16), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).ravel()
-    mask, confidence = prediction.mask.ravel(), prediction.confidence.ravel()
+    """Score one prediction, pixel by pixel of its true mask, int [H, W] classes."""
+    mask, confidence = full_mask(prediction, (true_mask.shape[1], true_mask.shape[0]))
+    truth, mask, confidence = true_mask.ravel(), mask.ravel(), confidence.ravel()
     classes = max(len(prediction.presence), int(truth.max()) + 1, int(mask.max()) + 1)
     confusion = np.bincount(truth.astype(np.int64) * classes + mask, minlength=classes**2).reshape(classes, classes)
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
@@ -107,8 +106,8 @@ def mean_average_precision(scores: np.ndarray, present: np.ndarray) -> float:
 
 
 def _calibration_error(scores: Sequence[ImageScore]) -> float:
-    """Expected calibration error (Guo et al., ICML 2017): |confidence - accuracy|, averaged over the cells."""
-    cells = np.sum([s.confidence_cells for s in scores], axis=0)
-    confidence = np.sum([s.confidence_sum for s in scores], axis=0)
-    right = np.sum([s.confidence_right for s in scores], axis=0)
+    """Expected calibration error (Guo et al., ICML 2017): |confidence - accuracy|, averaged over the pixels."""
+    cells = np.sum([s.pixels for s in scores], axis=0)
+    confidence = np.sum([s.confidence for s in scores], axis=0)
+    right = np.sum([s.right for s in scores], axis=0)
     return float(np.abs(confidence - right).sum() / cells.sum())

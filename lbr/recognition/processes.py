@@ -24,6 +24,11 @@ class Processes:
         return self.rank == 0
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or torchrun's first: the one that writes files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
     """Join torchrun's processes (nccl on cuda, gloo on the CPU); alone when torchrun did not start this one."""
