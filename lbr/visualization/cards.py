@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from lbr.errors import DataError
 from lbr.geometry.pixels import fit_within, rescale
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.images import read_image, resize
+from lbr.io.images import resize
 from lbr.mapping.map import Map
 from lbr.types import LocalFeatures
 from lbr.visualization import colours as palette
@@ -21,36 +20,33 @@ from lbr.visualization.entries import Entry, ReportInputs
 from lbr.visualization.ground import MapPlan
 from lbr.visualization.markup import element, key, text
 from lbr.visualization.matches import draw_matches
+from lbr.visualization.material import features_of, photo_of, prediction_of
+from lbr.visualization.naming import Named, keys_of, names_of, rank_words
 from lbr.visualization.overlays import draw_keypoints, draw_residuals
 from lbr.visualization.plan import PlanQuery, draw_close_up, draw_plan, window_around
+from lbr.visualization.recognition import facades_picture
 from lbr.visualization.support import Support, find_support, observations_around
 
 PHOTO_SIDE, MATCHES_WIDTH, THUMBNAIL = 760, 1280, (132, 88)
 NUM_COVISIBLE = 10
 MAGNIFY = 8.0
 WIDE = 2.0  # a photograph of this aspect leaves room for the figures below it
+OF_PHOTO, OF_FACADES, OF_MATCHES = 0.35, 0.15, 0.5  # shares of a card's bytes
+KINDS = {1: "alone", 2: "pair two", 3: "pair"}  # how many pictures stand side by side
+FACADE_KINDS = {2: "pair even", 3: "pair photos", 4: "pair stacked"}  # of them with facades
 
 
 @dataclass(frozen=True, eq=False)
 class Desk:
-    """What all cards share: the inputs, the plan of the map, and how many bytes the pictures of one card may take."""
+    """What all cards share: the inputs, the plan of the map, and how many bytes the pictures of one card may take.
+
+    named: what recognition names in each query, or why nothing.
+    """
 
     inputs: ReportInputs
+    named: Mapping[str, Named | str]
     plan: MapPlan
     picture_bytes: int
-
-    def photo(self, name: str) -> np.ndarray | str:
-        """A photograph, RGB uint8 [H, W, 3], or the reason why there is none."""
-        try:
-            return read_image(self.inputs.image_root / name)
-        except DataError as error:
-            return str(error).replace(f"{self.inputs.image_root}/", "")
-
-    def features(self, name: str) -> LocalFeatures | None:
-        try:
-            return self.inputs.features(name)
-        except DataError:
-            return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +79,17 @@ class View:
 
 def card(entry: Entry, desk: Desk) -> str:
     """A query with pictures."""
-    view, photo, facts = _view_of(entry, desk), desk.photo(entry.name), facts_of(entry, desk)
+    view, photo, facts = _view_of(entry, desk), photo_of(desk.inputs, entry.name), facts_of(entry, desk)
     is_wide = not isinstance(photo, str) and photo.shape[1] > WIDE * photo.shape[0]
-    first = element("div", _photo_figure(photo, view, desk), facts if is_wide else "")
-    views = [first, *_plan_figures(view, desk)]
-    kind = {1: "alone", 2: "pair two", 3: "pair"}[len(views)]
+    views, facades = [_photo_figure(photo, view, desk), *_plan_figures(view, desk)], _facades_figure(photo, entry, desk)
+    kinds = KINDS
+    if is_wide:
+        views[0] = element("div", views[0], facades, facts, class_="stack")
+    elif facades:
+        views.insert(2 if len(views) == 3 else 1, facades)  # with a close-up below the photograph, else beside it
+        kinds = FACADE_KINDS
     body = [_words(entry), _diagnosis(view, desk), "" if is_wide else facts]
-    body += [element("div", *views, class_=kind), _matches_figure(photo, view, desk)]
+    body += [element("div", *views, class_=kinds[len(views)]), _matches_figure(photo, view, desk)]
     return element(
         "details", _headline(entry), element("div", *body, class_="body"), class_="card", open=True,
         style=_status_style(entry),
@@ -100,7 +100,7 @@ def row(entry: Entry, desk: Desk, with_thumbnail: bool) -> str:
     """A query as one line that unfolds to its figures."""
     thumbnail = ""
     if with_thumbnail:
-        photo = desk.photo(entry.name)
+        photo = photo_of(desk.inputs, entry.name)
         thumbnail = element("span", class_="thumb", title=photo) if isinstance(photo, str) else _thumbnail(photo)
     body = element("div", _words(entry), facts_of(entry, desk), class_="body")
     return element("details", _headline(entry, thumbnail), body, class_="row", style=_status_style(entry))
@@ -118,6 +118,10 @@ def facts_of(entry: Entry, desk: Desk) -> str:
         facts += [("stated uncertainty (std)", stated), ("inliers", units.count(record.get("num_inliers")))]
     if entry.reference:
         facts.append(("db image with most inliers", entry.reference))
+    named = desk.named.get(entry.name)
+    if isinstance(named, Named):
+        rank = rank_words(named)
+        facts.append(("instances that rank first", names_of(named) + (f" ({rank})" if rank else "")))
     share = 100 * len(entry.tried) / len(desk.inputs.scene) if len(desk.inputs.scene) else None
     facts.append(("images compared", f"{units.count(len(entry.tried))} ({units.percent(share)} of the map)"))
     timings = record.get("timings") or {}
@@ -147,7 +151,7 @@ def _view_of(entry: Entry, desk: Desk) -> View:
         image = scene.index_of(entry.reference)
     elif entry.truth is not None and not is_estimate:
         image = nearest_view(desk.plan, entry.truth)
-    return View(scene, entry, desk.features(entry.name), entry.pose or entry.truth, image, is_estimate)
+    return View(scene, entry, features_of(desk.inputs, entry.name), entry.pose or entry.truth, image, is_estimate)
 
 
 def _headline(entry: Entry, before: str = "") -> str:
@@ -210,10 +214,24 @@ def _photo_figure(photo: np.ndarray | str, view: View, desk: Desk) -> str:
             to = rescale(support.projected, view.entry.camera.size, drawn)
             picture = draw_residuals(picture, xy[support.keypoint_index], to, MAGNIFY)
             caption += _support_words(support, view)
-    source = jpeg_uri(picture, int(desk.picture_bytes * 0.4))
+    source = jpeg_uri(picture, int(desk.picture_bytes * OF_PHOTO))
     tall = "tall" if picture.shape[0] > picture.shape[1] else None
     image = element("img", src=source, alt=f"query {view.entry.name}", class_=tall)
     return element("figure", image, element("figcaption", text(caption)))
+
+
+def _facades_figure(photo: np.ndarray | str, entry: Entry, desk: Desk) -> str:
+    """The photograph with its recognised facades; nothing where there is no prediction."""
+    named, prediction = desk.named.get(entry.name), prediction_of(desk.inputs, entry.name)
+    if isinstance(photo, str) or isinstance(prediction, str) or not isinstance(named, Named):
+        return ""
+    picture = resize(photo, fit_within((photo.shape[1], photo.shape[0]), PHOTO_SIDE))
+    colours = desk.inputs.instance_colours
+    source = jpeg_uri(facades_picture(picture, prediction, colours), int(desk.picture_bytes * OF_FACADES))
+    tall = "tall" if picture.shape[0] > picture.shape[1] else None
+    image = element("img", src=source, alt=f"facades of {entry.name}", class_=tall)
+    words = text("Its facades; first in rank: ") + keys_of(named, colours)
+    return element("figure", image, element("figcaption", words))
 
 
 def _support_words(support: Support, view: View) -> str:
@@ -256,21 +274,27 @@ def _matches_figure(photo: np.ndarray | str, view: View, desk: Desk) -> str:
         return ""
     assert view.features is not None
     name = desk.inputs.scene.names[view.image]
-    other = desk.photo(name)
+    other = photo_of(desk.inputs, name)
     if isinstance(other, str):
         return element("figure", element("div", text(other), class_="blank"), element("figcaption", text(name)))
     observed = desk.inputs.scene.keypoints[support.observation_index]
     labels = view.features.labels
-    shades = palette.by_depth(support.depth) if labels is None else palette.by_instance(labels[support.keypoint_index])
+    shades = _shades(support, labels, desk)
     sizes = [(p.shape[1], p.shape[0]) for p in (photo, other)]
     points = (
         rescale(view.features.keypoints[support.keypoint_index], view.features.image_size, sizes[0]),
         rescale(observed, desk.inputs.scene.camera(view.image).size, sizes[1]),
     )
     picture = draw_matches((photo, other), points, shades, MATCHES_WIDTH)
-    image = element("img", src=jpeg_uri(picture, int(desk.picture_bytes * 0.6)), alt=f"matches with {name}")
+    image = element("img", src=jpeg_uri(picture, int(desk.picture_bytes * OF_MATCHES)), alt=f"matches with {name}")
     legend = _depth_legend(support.depth) if labels is None and len(support) else ""
     return element("figure", image, element("figcaption", text(_matches_words(view, support, name)), legend))
+
+
+def _shades(support: Support, labels: np.ndarray | None, desk: Desk) -> np.ndarray:
+    if labels is None:
+        return palette.by_depth(support.depth)
+    return palette.by_instance(labels[support.keypoint_index], desk.inputs.instance_colours)
 
 
 def _matches_words(view: View, support: Support, name: str) -> str:

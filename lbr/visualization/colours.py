@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import cv2
 import numpy as np
+
+Colour = tuple[int, int, int]  # red, green, blue, 0..255
 
 INK, SOFT, FAINT, PAPER = "#1f2933", "#66727f", "#dfe4e9", "#ffffff"
 ACCENT, TRUTH = "#0b7285", "#7b2d8b"
@@ -11,9 +15,14 @@ STATUS = {"refined": "#2b8a6e", "verified": "#3b78c2", "weak": "#d08a1d", "faile
 CATEGORIES = ("#3b78c2", "#d97925", "#2b8a6e", "#a4508b", "#8a6d3b", "#c2413b", "#5b6abf", "#6b8e23")
 
 
-def rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> Colour:
     """`#rrggbb` -> (r, g, b)."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def css(colour: Sequence[int]) -> str:
+    """(r, g, b) -> `#rrggbb`."""
+    return "#" + "".join(f"{part:02x}" for part in colour)
 
 
 def by_condition(conditions: list[str]) -> dict[str, str]:
@@ -42,18 +51,24 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 def depth_stops(num: int = 9) -> list[str]:
     """`#rrggbb` of a legend from near to far."""
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in _turbo(1 - np.linspace(0, 1, num))]
+    return [css(colour) for colour in _turbo(1 - np.linspace(0, 1, num)).tolist()]
 
 
-def by_instance(labels: np.ndarray) -> np.ndarray:
-    """Instance ids [...] -> RGB uint8 [..., 3]: a fixed bright colour each, background (0) grey."""
+def by_instance(labels: np.ndarray, colours: Mapping[int, Colour] | None = None) -> np.ndarray:
+    """Instance ids [...] -> RGB uint8 [..., 3]: that of `colours`, else one of its own, background (0) grey."""
     labels = np.asarray(labels, np.int64)
+    if not labels.size:
+        return np.zeros((*labels.shape, 3), np.uint8)
     hue = (labels * 0.6180339887498949) % 1.0 * 179
     value = np.where(labels % 2, 235, 200)
     hsv = np.stack([hue, np.where(labels % 3, 190, 130), value], -1).astype(np.uint8)
     shape = labels.shape
     coloured = cv2.cvtColor(hsv.reshape(-1, 1, 3), cv2.COLOR_HSV2RGB).reshape(*shape, 3)
-    return np.where((labels > 0)[..., None], coloured, np.uint8(150))
+    coloured = np.where((labels > 0)[..., None], coloured, np.uint8(150))
+    for instance in np.unique(labels).tolist() if colours else []:
+        if colours and instance in colours:
+            coloured[labels == instance] = colours[instance]
+    return coloured
 
 
 def _turbo(share: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image
 from lbr.io.images import resize
 
 QUALITIES = (82, 64)
+BASE64 = 4 / 3  # characters of an address for each byte of its picture
 
 
 def jpeg_uri(image: np.ndarray, max_bytes: int) -> str:

@@ -15,8 +15,11 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map
-from lbr.types import LocalFeatures, PoseEstimate
+from lbr.recognition.metrics import RecognitionScores
+from lbr.recognition.ranking import EvidenceRanking, RankingConfig
+from lbr.types import InstancePrediction, LocalFeatures, PoseEstimate
 from lbr.visualization import units
+from lbr.visualization.colours import Colour
 
 TRUSTED = ("refined", "verified")
 
@@ -29,6 +32,9 @@ class ReportInputs:
     (cam_from_world) of queries; errors and scores by condition, as of `lbr.evaluation`, None without a truth.
     thresholds: (metres, degrees) of the scores. stage_seconds: duration of each stage. facts: what else to print
     (machine, versions). num_expanded: queries shown with pictures. max_bytes: how large the page may become.
+    predictions: what the recognition network says of a query, true_masks: its classes int [H, W], None where there is
+    nothing. recognition: scores by ranking (the configured one first) and condition. ranking: the configured one.
+    instance_colours: of some instances; each of the others has its own fixed one.
     """
 
     title: str
@@ -43,6 +49,11 @@ class ReportInputs:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     problems: Sequence[Problem] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    predictions: Callable[[str], InstancePrediction | None] = lambda name: None
+    true_masks: Callable[[str], np.ndarray | None] = lambda name: None
+    recognition: Mapping[str, Mapping[str, RecognitionScores]] | None = None
+    ranking: RankingConfig = field(default_factory=EvidenceRanking)
+    instance_colours: Mapping[int, Colour] | None = None
     num_expanded: int = 24
     max_bytes: int = 12_000_000
 

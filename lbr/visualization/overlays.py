@@ -68,7 +68,7 @@ def draw_residuals(
 
 
 def draw_instances(
-    image: np.ndarray, ids: np.ndarray, colours: Mapping[int, tuple[int, int, int]] | None = None, opacity: float = 0.45
+    image: np.ndarray, ids: np.ndarray, colours: Mapping[int, palette.Colour] | None = None, opacity: float = 0.45
 ) -> np.ndarray:
     """Instance masks over the photograph, with an outline; the background (0) is left as it is.
 
@@ -78,10 +78,7 @@ def draw_instances(
     if ids.shape != image.shape[:2]:
         raise ValueError(f"ids {list(ids.shape)} for an image {list(image.shape[:2])}")
     present, inverse = np.unique(ids, return_inverse=True)
-    table = palette.by_instance(present)
-    for row, instance in enumerate(present):
-        if colours is not None and int(instance) in colours:
-            table[row] = colours[int(instance)]
+    table = palette.by_instance(present, colours)
     tint, inside = table[inverse.reshape(ids.shape)], (ids > 0)[..., None]
     mixed = np.where(inside, np.round((1 - opacity) * image + opacity * tint).astype(np.uint8), image)
     edge = np.zeros(ids.shape, bool)

@@ -8,9 +8,12 @@ from pathlib import Path
 from lbr.io.files import write_text
 from lbr.visualization import summary
 from lbr.visualization.cards import Desk, card, row
+from lbr.visualization.embedding import BASE64
 from lbr.visualization.entries import Entry, ReportInputs, entries_of
 from lbr.visualization.ground import plan_of
 from lbr.visualization.markup import element, text
+from lbr.visualization.naming import name_queries
+from lbr.visualization.recognition_section import recognition_section
 from lbr.visualization.style import SHEET
 
 __all__ = ["ReportInputs", "write_report"]
@@ -18,7 +21,6 @@ __all__ = ["ReportInputs", "write_report"]
 MAX_THUMBNAILS = 200
 NUM_COMPARED = 2
 BYTES_BESIDES = 22_000  # a card's texts and plans
-BASE64 = 4 / 3
 
 
 def write_report(path: Path, inputs: ReportInputs) -> Path:
@@ -34,10 +36,12 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
 def report_html(inputs: ReportInputs) -> str:
     """The report as text: a page without scripts, addresses or fonts from elsewhere."""
     entries = entries_of(inputs)
-    desk = Desk(inputs, plan_of(inputs.scene), _picture_bytes(inputs, len(entries)))
+    named = name_queries(inputs)
+    recognition = recognition_section(inputs, named)
+    desk = Desk(inputs, named, plan_of(inputs.scene), _picture_bytes(inputs, len(entries), len(recognition)))
     parts = [
         summary.header(inputs, entries), summary.results_table(inputs, entries),
-        summary.plots(inputs, entries, desk.plan), summary.problems(inputs), _queries(entries, desk),
+        summary.plots(inputs, entries, desk.plan), recognition, summary.problems(inputs), _queries(entries, desk),
         summary.footer(inputs),
     ]  # fmt: skip
     head = [
@@ -67,9 +71,10 @@ def _queries(entries: Sequence[Entry], desk: Desk) -> str:
     return "".join(parts)
 
 
-def _picture_bytes(inputs: ReportInputs, num: int) -> int:
-    """How many bytes the pictures of one card may take, so that the page keeps its size."""
+def _picture_bytes(inputs: ReportInputs, num: int, taken: int) -> int:
+    """How many bytes the pictures of one card may take, so that the page, `taken` of it already, keeps its size."""
     num_cards = max(1, min(num, inputs.num_expanded + NUM_COMPARED))
     num_rows = max(0, num - inputs.num_expanded)
-    besides = 150_000 + 2500 * num_rows + BASE64 * 5000 * min(num_rows, MAX_THUMBNAILS) + BYTES_BESIDES * num_cards
+    taken += 150_000 + 2500 * num_rows
+    besides = taken + BASE64 * 5000 * min(num_rows, MAX_THUMBNAILS) + BYTES_BESIDES * num_cards
     return int(min(max(inputs.max_bytes - besides, 0) / BASE64 / num_cards, 420_000))

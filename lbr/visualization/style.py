@@ -12,6 +12,7 @@ font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:27px;line-height:1.2;margin:0 0 4px;font-weight:650;letter-spacing:-.01em;overflow-wrap:anywhere}
 h2{font-size:19px;margin:38px 0 12px;font-weight:650}
+h3{font-size:16px;margin:20px 0 8px;font-weight:600}
 p{margin:0 0 10px}
 .soft,figcaption{color:SOFT}
 .lead{font-size:16.5px;margin-bottom:20px}
@@ -28,6 +29,9 @@ th{white-space:normal;font-weight:560;color:SOFT;font-size:13px;vertical-align:b
 th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}
 .none{color:#b4bdc5}
+.beside td{color:SOFT;text-align:right}
+tr:nth-last-child(2) td[rowspan="2"]{border-bottom:0}
+.strips,.stack{display:grid;gap:16px}
 .plots>:last-child:nth-child(odd){grid-column:1/-1}
 .plots>:last-child:nth-child(odd) svg{max-width:540px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:14px}
@@ -56,9 +60,13 @@ summary::-webkit-details-marker{display:none}
 .figure{margin-left:auto;font-variant-numeric:tabular-nums;white-space:nowrap}
 .body{padding:2px 23px 20px}
 .warn{background:#fff6e6;border:1px solid #f0d9ab;border-radius:6px;padding:8px 12px;margin:0 0 12px}
+.warn.lacking{margin-top:12px}
 .alone{max-width:640px;margin:12px 0 14px}
 .pair{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr) minmax(0,2fr);gap:14px;margin:12px 0 14px}
 .pair.two{grid-template-columns:minmax(0,5fr) minmax(0,3fr)}
+.pair.even{grid-template-columns:repeat(2,minmax(0,1fr))}
+.pair.stacked{grid-template-columns:minmax(0,3fr) minmax(0,2fr)}
+.pair.photos{grid-template-columns:minmax(0,3fr) minmax(0,3fr) minmax(0,2fr)}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:8px 18px;margin:10px 0 4px}
 dt{color:SOFT;font-size:12.5px;line-height:1.3}
 dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
@@ -72,8 +80,8 @@ footer{margin-top:40px;color:SOFT;font-size:13px}
 @media screen and (max-width:760px){
 main{padding:18px 12px 40px}
 h1{font-size:23px}
-.pair,.pair.two{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}
-.pair>:first-child{grid-column:1/-1}
+.pair,.pair.two,.pair.photos,.pair.stacked{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}
+.pair:not(.even,.stacked)>:first-child{grid-column:1/-1}
 .card>summary{padding:11px 13px}
 .body{padding:2px 14px 14px}
 .figure{margin-left:0}
@@ -97,7 +105,7 @@ th{font-size:8pt}
 th,td{padding:4px 5px 4px 0;white-space:normal}
 .plots{grid-template-columns:repeat(2,minmax(0,1fr))}
 .card,.panel,.tile,.row,figure{break-inside:avoid}
-h2{break-after:avoid}
+h2,h3{break-after:avoid}
 }
 """
 SHEET = _SHEET.replace("INK", palette.INK).replace("SOFT", palette.SOFT).strip()
