@@ -18,7 +18,7 @@ from lbr.geometry.pose import Pose
 
 __all__ = [
     "Camera", "Candidates", "Correspondences", "InstancePrediction", "InstanceVocabulary", "LocalFeatures",
-    "Localization", "Matches", "Pose", "PoseEstimate", "Query", "Status",
+    "Localization", "Matches", "Pose", "PoseEstimate", "Query", "RecognisedInstances", "SearchStep", "Status",
 ]  # fmt: skip
 
 
@@ -92,6 +92,25 @@ class InstancePrediction:
     def confidence(self) -> np.ndarray:
         """float32 [H, W]: the probability of the likeliest class."""
         return self.confidences[..., 0]
+
+
+@dataclass(frozen=True, eq=False)
+class RecognisedInstances:
+    """The instances of a query in the order to try them, without the background.
+
+    instances: int32 [M]. scores: float64 [M], descending. areas: float64 [M], the share of the image that each is
+    expected to fill. feature: float32 [D], global feature, L2-normalised; D is 0 where there is none.
+    """
+
+    instances: np.ndarray
+    scores: np.ndarray
+    areas: np.ndarray
+    feature: np.ndarray
+
+    def __post_init__(self) -> None:
+        m = len(self.instances)
+        _check_shape("scores", self.scores, (m,))
+        _check_shape("areas", self.areas, (m,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,11 +278,28 @@ class Status(StrEnum):
     FAILED = "failed"  # no pose
 
 
+@dataclass(frozen=True)
+class SearchStep:
+    """One step of the search for a query: where the candidates came from, what was compared, what came of it.
+
+    source: 'instance 17', 'global', 'list', 'exhaustive'. names: the db images newly compared. matches: of the best of
+    them. inliers, image_inliers: of the best pose of this step, in all and from its best db image; 0 without a pose.
+    outcome: 'accepted', or why not, in words.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    matches: int
+    inliers: int
+    image_inliers: int
+    outcome: str
+
+
 @dataclass(frozen=True, eq=False)
 class Localization:
     """The answer for one query: what, how sure, from what, and why.
 
-    estimate is None exactly when status is failed. tried: db images compared, in order.
+    estimate is None exactly when status is failed. tried: db images compared, in order; steps: the search, in order.
     reference: the db image with most inliers. counts, timings (seconds): by name. notes: what the user should
     know (a guessed focal length, say).
     """
@@ -278,6 +314,7 @@ class Localization:
     counts: Mapping[str, int] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.estimate is None) != (self.status is Status.FAILED):

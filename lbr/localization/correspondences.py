@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 
@@ -28,16 +28,19 @@ def lift(scene: Map, query: LocalFeatures, images: Sequence[int], matches: Seque
     )  # fmt: skip
 
 
-def seeded_clusters(scene: Map, images: Sequence[int], counts: np.ndarray, size: int) -> Iterator[list[int]]:
+def seeded_clusters(
+    scene: Map, images: Sequence[int], counts: np.ndarray, size: int, seeds: Container[int] | None = None
+) -> Iterator[list[int]]:
     """Clusters of db images that show the same place, the most promising first.
 
     The image with most matches (`counts`, int [len(images)]) seeds a cluster of at most `size`: itself and those that
     share points with it, most matches first; the next cluster is seeded by the best of the rest. Connected components
     would join a whole street, and drown the right images in the false matches of the others.
+    With `seeds`, only these images seed clusters; all others can still be in one.
     """
     left = {image: int(count) for image, count in zip(images, counts, strict=True) if count > 0}
-    while left:
-        seed = max(left, key=lambda image: (left[image], -image))
+    while may_seed := [image for image in left if seeds is None or image in seeds]:
+        seed = max(may_seed, key=lambda image: (left[image], -image))
         others = [int(i) for i in scene.covisible(seed)[0] if int(i) in left]
         cluster = [seed, *sorted(others, key=lambda image: (-left[image], image))[: size - 1]]
         yield cluster

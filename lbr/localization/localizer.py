@@ -2,71 +2,30 @@
 
 from __future__ import annotations
 
-import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.images import exif_focal_px, image_size, read_image
-from lbr.localization.correspondences import lift, seeded_clusters
-from lbr.localization.pnp import PnpSettings, estimate_pose
 from lbr.localization.refine import RefinementSettings, refine_with_frames
+from lbr.localization.search import Attempt, Log, Search, SearchSettings
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.nearest import NearestSettings
 from lbr.parallel import num_cores, single_blas_thread
-from lbr.settings import Settings
-from lbr.types import Candidates, Correspondences, LocalFeatures, Localization, Matches, PoseEstimate, Status
+from lbr.types import Candidates, LocalFeatures, Localization, Matches, PoseEstimate, Status
 
 
-class VerificationSettings(Settings):
-    """A pose is verified with this many inliers in all and from the best db image; under weak_inliers there is none."""
-
-    min_inliers: int = Field(default=40, ge=4)
-    min_image_inliers: int = Field(default=10, ge=4)
-    weak_inliers: int = Field(default=12, ge=4)
-
-
-class LocalizationSettings(Settings):
+class LocalizationSettings(SearchSettings):
     matcher: MatcherConfig = NearestSettings(ratio=0.8)
-    pnp: PnpSettings = PnpSettings()
-    verification: VerificationSettings = VerificationSettings()
     refinement: RefinementSettings = RefinementSettings()
-    cluster_size: int = Field(default=15, ge=1, description="db images of one place that are tried together")
-    max_clusters: int = Field(default=10, ge=1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Attempt:
-    estimate: PoseEstimate
-    pairs: Correspondences
-    reference: int
-    reference_inliers: int
-
-
-@dataclass
-class _Log:
-    """What happened to one query, filled as it goes."""
-
-    tried: tuple[str, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[what] = self.timings.get(what, 0.0) + time.perf_counter() - start
 
 
 class Localizer:
@@ -101,15 +60,16 @@ class Localizer:
 
     def localize(
         self, image: np.ndarray | Path | str, camera: Camera | None = None, name: str = "query",
-        candidates: Candidates | None = None,
+        candidates: Candidates | Iterable[Candidates] | None = None,
     ) -> Localization:  # fmt: skip
         """Localize one photograph with the map's own local feature.
 
         image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics; without, the focal length is EXIF's or a guess,
-        and estimated with the pose. candidates: db images to compare with, all by default.
+        and estimated with the pose. candidates: db images to compare with, or steps of them (`progressive_search`) of
+        which the next is taken while no pose is verified; all at once by default.
         A file that cannot be read gives a failed result that says so.
         """
-        log = _Log()
+        log = Log()
         try:
             if not isinstance(image, np.ndarray):
                 camera = camera or camera_of_photograph(Path(image))
@@ -123,27 +83,35 @@ class Localizer:
 
     def localize_features(
         self, features: LocalFeatures, camera: Camera | None = None, name: str = "query",
-        candidates: Candidates | None = None,
+        candidates: Candidates | Iterable[Candidates] | None = None,
     ) -> Localization:  # fmt: skip
         """Localize a query from its features (of the map's kind). The same seed and name give the same pose."""
-        log = _Log()
+        log = Log()
         camera = camera or guess_camera(*features.image_size)
         if camera.source != "given":
             log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")
         if problem := self._unusable(features, camera):
             return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
-        images = self._candidate_images(candidates, log)
-        log.tried = tuple(self.scene.names[i] for i in images)
-        with log.timed("match"):
-            matches = self._match(features, images)
-        log.counts["candidates"] = len(images)
-        with log.timed("pose"):
-            best = self._verify(features, camera, images, matches, name, log)
-        if best is None:
-            reason = f"no pose: of {len(images)} db images the best has {max(map(len, matches), default=0)} matches"
+        search = Search(
+            self.scene, features, camera, self.settings, f"{self.seed}/{name}",
+            lambda images: self._match(features, images), log,
+        )  # fmt: skip
+        found = search.run(self._steps(candidates))
+        log.counts["candidates"] = len(log.tried)
+        if found is None:
+            most = max(map(len, search.matched.values()), default=0)
+            reason = f"no pose: of {len(log.tried)} db images the best has {most} matches"
             return self._result(name, Status.FAILED, reason, None, camera, log)
         with log.timed("refine"):
-            return self._refine(features, best, name, log)
+            return self._refine(features, found, name, log)
+
+    def _steps(self, candidates: Candidates | Iterable[Candidates] | None) -> Iterator[Candidates]:
+        if candidates is None:
+            yield Candidates(self.scene.names, (0.0,) * len(self.scene), "exhaustive")
+        elif isinstance(candidates, Candidates):
+            yield candidates
+        else:
+            yield from candidates
 
     def _match(self, features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
         """The query with each db image; threads take images, so that the matrix products need none of their own."""
@@ -172,52 +140,10 @@ class Localizer:
             return f"the image is {w}x{h}, its camera {cw}x{ch}; correct the query list"
         return None
 
-    def _candidate_images(self, candidates: Candidates | None, log: _Log) -> list[int]:
-        if candidates is None:
-            return [i for i in range(len(self.scene)) if self.scene.offsets[i + 1] > self.scene.offsets[i]]
-        known = [self.scene.index_of(n) for n in candidates.names if n in self.scene]
-        if len(known) < len(candidates.names):
-            log.counts["candidates_not_in_map"] = len(candidates.names) - len(known)
-            log.notes.append(f"{len(candidates.names) - len(known)} candidates are not in the map")
-        return [i for i in known if self.scene.offsets[i + 1] > self.scene.offsets[i]]
-
-    def _verify(
-        self, features: LocalFeatures, camera: Camera, images: Sequence[int], matches: Sequence[Matches], name: str,
-        log: _Log,
-    ) -> _Attempt | None:  # fmt: skip
-        """The first verified pose, or the one with most inliers of those that are not; None when there is none."""
-        limits = self.settings.verification
-        of_image = dict(zip(images, matches, strict=True))
-        counts = np.array([len(m) for m in matches], np.int64)
-        best: _Attempt | None = None
-        for number, cluster in enumerate(seeded_clusters(self.scene, images, counts, self.settings.cluster_size)):
-            if number == self.settings.max_clusters:
-                break
-            log.counts["clusters"] = number + 1
-            pairs = lift(self.scene, features, cluster, [of_image[i] for i in cluster])
-            if len(pairs) < limits.weak_inliers:
-                continue
-            estimate = estimate_pose(pairs, camera, self.settings.pnp, self._seed_of(name, number))
-            if estimate is None:
-                continue
-            votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
-            attempt = _Attempt(estimate, pairs, int(votes.argmax()), int(votes.max()))
-            if self._is_verified(attempt):
-                return attempt
-            if best is None or estimate.num_inliers > best.estimate.num_inliers:
-                best = attempt
-        return best if best and best.estimate.num_inliers >= limits.weak_inliers else None
-
-    def _is_verified(self, attempt: _Attempt) -> bool:
-        limits = self.settings.verification
-        return (
-            attempt.estimate.num_inliers >= limits.min_inliers and attempt.reference_inliers >= limits.min_image_inliers
-        )
-
-    def _refine(self, features: LocalFeatures, found: _Attempt, name: str, log: _Log) -> Localization:
+    def _refine(self, features: LocalFeatures, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs
         log.counts["inliers_before_refinement"] = estimate.num_inliers
-        status = Status.VERIFIED if self._is_verified(found) else Status.WEAK
+        status = Status.VERIFIED if found.is_verified(limits) else Status.WEAK
         if self.settings.refinement.enabled:
             refined = refine_with_frames(self.scene, features, estimate, pairs, self.settings.refinement)
             # With less than half of the inliers it has wandered off: the pose before is the better one.
@@ -235,15 +161,12 @@ class Localizer:
         return replace(self._result(name, status, reason, estimate, estimate.camera, log), reference=reference)
 
     def _result(
-        self, name: str, status: Status, reason: str, estimate: PoseEstimate | None, camera: Camera, log: _Log
+        self, name: str, status: Status, reason: str, estimate: PoseEstimate | None, camera: Camera, log: Log
     ) -> Localization:
         return Localization(
-            name, status, reason, estimate, camera, log.tried, None, log.counts, log.timings, tuple(log.notes)
-        )
-
-    def _seed_of(self, name: str, number: int) -> int:
-        """From (seed, name): the same whatever the order of queries or the number of workers."""
-        return zlib.crc32(f"{self.seed}/{name}/{number}".encode()) & 0x7FFFFFFF
+            name, status, reason, estimate, camera, tuple(log.tried), None, log.counts, log.timings, tuple(log.notes),
+            tuple(log.steps),
+        )  # fmt: skip
 
 
 def camera_of_photograph(path: Path) -> Camera:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
+from lbr.matching.instancewise import InstanceWise, InstanceWiseSettings
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from lbr.matching.nearest import Nearest, NearestSettings
 from lbr.types import LocalFeatures, Matches
@@ -15,8 +16,8 @@ class Matcher(Protocol):
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches: ...
 
 
-MATCHERS: dict[str, Any] = {"nearest": Nearest, "lightglue": LightGlueMatcher}
-MatcherConfig = Annotated[NearestSettings | LightGlueSettings, Field(discriminator="name")]
+MATCHERS: dict[str, Any] = {"nearest": Nearest, "lightglue": LightGlueMatcher, "instancewise": InstanceWise}
+MatcherConfig = Annotated[NearestSettings | LightGlueSettings | InstanceWiseSettings, Field(discriminator="name")]
 
 
 def make_matcher(config: MatcherConfig) -> Matcher:

@@ -17,6 +17,7 @@ from lbr.types import LocalFeatures, Matches
 
 BLOCK_ROWS = 256  # 256 x 4096 float32 similarities are 4 MB: they stay in the cache between the passes
 NONE = np.float32(-2)  # below any cosine
+TOLERANCE = np.float32(1e-4)  # of cosines in float16 descriptors
 
 
 class NearestSettings(Settings):
@@ -50,26 +51,28 @@ class Nearest:
         return match_descriptors(a.descriptors, b.descriptors, self.settings)
 
 
-def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings) -> Matches:
+def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings, offset: float = 0.0) -> Matches:
     """Match unit descriptors a [N, D] with b [M, D]: at most one match for each row of a, ordered by it.
 
-    With `mutual`, also at most one for each row of b but for exact ties. Raises ValueError when D differs.
+    With `mutual`, also at most one for each row of b but for exact ties. offset: what the products of rows that may
+    match have above their cosine; rows that may not must have less than offset - 1. Raises ValueError when D differs.
     """
     if a.ndim != 2 or b.ndim != 2 or (a.shape[1] != b.shape[1] and len(a) and len(b)):
         raise ValueError(f"descriptors of {a.shape} and {b.shape} cannot be compared")
     if not len(a) or not len(b):
         return Matches.empty()
     near = nearest_neighbours(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
-    keep = np.ones(len(a), bool)
+    first, second = near.first - np.float32(offset), np.maximum(near.second - np.float32(offset), NONE)
+    keep = first >= -1 - TOLERANCE if offset else np.ones(len(a), bool)
     if settings.mutual:
         keep &= near.first >= near.best_of_b[near.index]
     if settings.ratio is not None:
         # L2 distances of unit vectors: d^2 = 2 - 2 cos. The only neighbour there is passes.
-        keep &= (1 - near.first) < settings.ratio**2 * (1 - near.second)
+        keep &= (1 - first) < settings.ratio**2 * (1 - second)
     if settings.max_distance is not None:
-        keep &= near.first >= 1 - settings.max_distance**2 / 2
+        keep &= first >= 1 - settings.max_distance**2 / 2
     rows = np.flatnonzero(keep)
-    return Matches(np.stack([rows, near.index[rows]], 1).astype(np.int32), near.first[rows])
+    return Matches(np.stack([rows, near.index[rows]], 1).astype(np.int32), first[rows])
 
 
 def nearest_neighbours(a: np.ndarray, b: np.ndarray) -> Neighbours:

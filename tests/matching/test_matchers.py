@@ -44,6 +44,7 @@ def build(lightglue_weights: Path) -> Callable[..., Matcher]:
     options = {
         "nearest": {"ratio": 0.95},
         "lightglue": {"features": "aliked", "weights": lightglue_weights, "min_score": 0.0, "device": "cpu"},
+        "instancewise": {"within": {"ratio": 0.95}, "across": {"ratio": 0.95}},
     }
 
     def made(name: str, **changes: Any) -> Matcher:

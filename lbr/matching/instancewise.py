@@ -1,0 +1,121 @@
+"""Instance-wise matching: features of one instance among themselves first, all that is left together afterwards.
+
+The second pass is why a wrong label costs little: what found no partner inside its instance, or has no label, is
+matched as if there were none (METHOD.md 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
+from lbr.matching.nearest import Nearest, NearestSettings, match_descriptors
+from lbr.settings import Settings
+from lbr.types import LocalFeatures, Matches
+
+APART = np.float32(2.0)  # squared, more than cosines differ: labels decide before descriptors do
+MAX_CODES = 64  # of so many shared instances at a time; an image shows a handful
+
+
+class InstanceWiseSettings(Settings):
+    """within: how features of one instance are matched; across: how what is left is. ratio and distance as there.
+
+    engine: a learned matcher that does both instead, called once for each shared instance and once for the rest.
+    """
+
+    name: Literal["instancewise"] = "instancewise"
+    within: NearestSettings = NearestSettings(ratio=0.9)
+    across: NearestSettings = NearestSettings(ratio=0.8)
+    engine: LightGlueSettings | None = None
+    min_features: int = Field(default=1, ge=1, description="of an instance in each image, for it to be matched inside")
+
+
+class InstanceWise:
+    """Matcher by labels and nearest neighbours. Features without labels are matched by `across` alone."""
+
+    def __init__(self, settings: InstanceWiseSettings) -> None:
+        self.settings = settings
+        self._engine = LightGlueMatcher(settings.engine) if settings.engine else None
+        self._across = Nearest(settings.across)
+
+    def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """Matches of a with b, those of shared instances first; scores are cosines."""
+        if self._engine is not None:
+            return match_by_instance(a, b, self._engine.match, self.settings.min_features)
+        shared = shared_instances(a, b, self.settings.min_features)
+        inside = _match_inside(a, b, shared, self.settings.within)
+        return with_the_rest(a, b, inside, self._across.match)
+
+
+def match_by_instance(
+    a: LocalFeatures, b: LocalFeatures, match: Callable[[LocalFeatures, LocalFeatures], Matches], min_features: int = 1
+) -> Matches:
+    """As `InstanceWise`, for any matcher of features: called once for each shared instance, once for the rest."""
+    parts = [Matches.empty()]
+    for instance in shared_instances(a, b, min_features):
+        rows, columns = np.flatnonzero(a.labels == instance), np.flatnonzero(b.labels == instance)
+        found = match(a.select(rows), b.select(columns))
+        indices = np.stack([rows[found.indices[:, 0]], columns[found.indices[:, 1]]], 1).astype(np.int32)
+        parts.append(Matches(indices, found.scores))
+    return with_the_rest(a, b, _joined(*parts), match)
+
+
+def shared_instances(a: LocalFeatures, b: LocalFeatures, min_features: int = 1) -> np.ndarray:
+    """int [S]: instances, background apart, that at least `min_features` features of each image belong to."""
+    if a.labels is None or b.labels is None:
+        return np.zeros(0, np.int32)
+    in_a, num_a = np.unique(a.labels, return_counts=True)
+    in_b, num_b = np.unique(b.labels, return_counts=True)
+    enough = np.intersect1d(in_a[num_a >= min_features], in_b[num_b >= min_features])
+    return enough[enough > 0]
+
+
+def with_the_rest(
+    a: LocalFeatures, b: LocalFeatures, inside: Matches, match: Callable[[LocalFeatures, LocalFeatures], Matches]
+) -> Matches:
+    """`inside`, and the matches among all features that it leaves, whatever their labels."""
+    free_a, free_b = np.ones(len(a), bool), np.ones(len(b), bool)
+    free_a[inside.indices[:, 0]] = False
+    free_b[inside.indices[:, 1]] = False
+    rows, columns = np.flatnonzero(free_a), np.flatnonzero(free_b)
+    rest = match(a.select(rows), b.select(columns))
+    indices = np.stack([rows[rest.indices[:, 0]], columns[rest.indices[:, 1]]], 1).astype(np.int32)
+    return _joined(inside, Matches(indices, rest.scores))
+
+
+def _match_inside(a: LocalFeatures, b: LocalFeatures, shared: np.ndarray, settings: NearestSettings) -> Matches:
+    """All shared instances in one product: a label becomes a coordinate, in which features of other labels are apart.
+
+    Unit descriptors get MAX_CODES coordinates at most; the cosine of two features of one label grows by APART**2, that
+    of others does not, so each feature's neighbours are those of its label as long as there are any.
+    """
+    parts = [Matches.empty()]
+    for start in range(0, len(shared), MAX_CODES):
+        rows, coded_a = _coded(a, shared[start : start + MAX_CODES])
+        columns, coded_b = _coded(b, shared[start : start + MAX_CODES])
+        found = match_descriptors(coded_a, coded_b, settings, offset=float(APART**2))
+        indices = np.stack([rows[found.indices[:, 0]], columns[found.indices[:, 1]]], 1).astype(np.int32)
+        parts.append(Matches(indices, found.scores))
+    return _joined(*parts)
+
+
+def _coded(features: LocalFeatures, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The features of these instances, int [R], and their descriptors with the labels' coordinates, [R, D + S]."""
+    labels = np.zeros(len(features), np.int32) if features.labels is None else features.labels
+    rows = np.flatnonzero(np.isin(labels, instances))
+    codes = APART * (labels[rows, None] == instances)
+    return rows, np.hstack([features.descriptors[rows], codes]).astype(np.float32)
+
+
+def _joined(*parts: Matches) -> Matches:
+    return Matches(np.concatenate([p.indices for p in parts]), np.concatenate([p.scores for p in parts]))
+
+
+def without_labels(features: LocalFeatures) -> LocalFeatures:
+    """The same features, unlabelled: instance-wise matching of them is plain matching."""
+    return replace(features, labels=None)

@@ -1,0 +1,93 @@
+"""Progressive reference search: instance by instance, the db images most like the query; then a global search.
+
+Each step is a cluster of db images that the localizer compares and verifies before it asks for the next (METHOD.md 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lbr.retrieval.index import InstanceIndex
+from lbr.settings import ConfigPath, Settings
+from lbr.types import Candidates, RecognisedInstances
+
+
+class ProgressiveCandidates(Settings):
+    """Instances are tried by their scores, images of an instance by how alike they are to the query.
+
+    Likeness: `feature` times the cosine of the global features, plus `overlap` times how much of the instances that
+    fill the query fill the image too (so that an image of three of them leads one of one).
+    """
+
+    name: Literal["progressive"] = "progressive"
+    max_instances: int = Field(default=10, ge=0, description="published k_rec: 30")
+    images_per_step: int = Field(default=4, ge=1, description="of one instance, verified together; published k_can: 5")
+    max_images: int = Field(default=200, ge=1, description="of all instances")
+    feature: float = Field(default=1.0, ge=0)
+    overlap: float = Field(default=1.0, ge=0)
+    min_cosine: float = Field(default=-1.0, ge=-1, le=1, description="published global_score_th: 0.95")
+    fallback: Literal["global", "list", "none"] = "global"
+    fallback_images: int = Field(default=50, ge=0, description="compared at most once no instance was verified")
+    path: ConfigPath | None = Field(default=None, description="pairs file of fallback=list: `query db` per line")
+
+
+def progressive_search(
+    index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates, fallback: Sequence[str] = ()
+) -> Iterator[Candidates]:
+    """The steps of the search, one at a time; no db image comes twice, none below min_cosine at all.
+
+    fallback: db images of a pairs file, for fallback=list. With features on both sides, `global` orders all images by
+    likeness; where the query has neither instances nor a feature, they come in the index's order.
+    """
+    likeness = image_likeness(index, query, settings)
+    left = np.isfinite(likeness)
+    budget = settings.max_images
+    for instance in query.instances[: settings.max_instances]:
+        images, _ = index.images_of(int(instance))
+        images = images[left[images]]
+        images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
+        if len(images):
+            left[images] = False
+            budget -= len(images)
+            yield _step(index, images, likeness, f"instance {instance}")
+    if settings.fallback == "global":
+        rest = np.flatnonzero(left)
+        rest = rest[np.argsort(-likeness[rest], kind="stable")][: settings.fallback_images]
+    elif settings.fallback == "list":
+        where = {name: i for i, name in enumerate(index.names)}
+        listed = [where[name] for name in fallback if name in where and left[where[name]]]
+        rest = np.array(listed[: settings.fallback_images], np.int64)
+    else:
+        return
+    for start in range(0, len(rest), settings.images_per_step):
+        yield _step(index, rest[start : start + settings.images_per_step], likeness, settings.fallback)
+
+
+def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
+    """float64 [I]: how alike each db image is to the query; -inf below min_cosine."""
+    likeness = np.zeros(len(index))
+    if len(query.feature) and index.features.shape[1]:
+        cosines = index.features.astype(np.float32) @ query.feature
+        likeness += np.where(cosines >= settings.min_cosine, settings.feature * cosines, -np.inf)
+    return likeness + settings.overlap * instance_overlap(index, query)
+
+
+def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
+    """float64 [I], 0..1: Bhattacharyya coefficient of the areas that instances fill in the query and in each image."""
+    known = query.instances < index.num_classes
+    areas = np.zeros(index.num_classes)
+    areas[query.instances[known]] = query.areas[known]
+    total = areas.sum()
+    if total <= 0:
+        return np.zeros(len(index))
+    of_images = np.asarray(index.areas.sum(axis=1)).ravel()
+    shared = index.areas.sqrt() @ np.sqrt(areas)
+    return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
+
+
+def _step(index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, source: str) -> Candidates:
+    return Candidates(tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images]), source)
