@@ -19,6 +19,8 @@ from lbr.io.files import atomic_path, read_text, write_text
 from lbr.io.images import read_image
 from lbr.types import InstanceVocabulary
 
+MAX_COLOUR, MAX_CLASS = 2**24 - 1, 2**16 - 1  # three bytes of a pixel; uint16 in predictions
+
 
 def mask_path(root: Path, name: str) -> Path:
     """The label image of a photograph: the same relative path, as PNG (only the last suffix is changed)."""
@@ -73,7 +75,10 @@ def read_vocabulary(path: Path) -> InstanceVocabulary:
             continue
         if len(fields) != 2 or not all(field.isdecimal() for field in fields):
             raise DataError(f"{path}:{number}: wanted `<colour id> <class id>`, found {line!r}")
-        rows.append((int(fields[0]), int(fields[1])))
+        colour, label = int(fields[0]), int(fields[1])
+        if colour > MAX_COLOUR or label > MAX_CLASS:
+            raise DataError(f"{path}:{number}: colours end at {MAX_COLOUR}, classes at {MAX_CLASS}, found {line!r}")
+        rows.append((colour, label))
     table = np.array(rows, np.int64).reshape(-1, 2)
     try:
         return InstanceVocabulary(table[:, 0], table[:, 1].astype(np.int32))

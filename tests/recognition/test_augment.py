@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbr.recognition.augment import AugmentSettings, augment
+from lbr.recognition.weather import hazy, night
+from tests.recognition.squares import STILL
+
+SIZE = (96, 64)
+WIDE = AugmentSettings(mirror=0.5, rotation_deg=30, perspective=0.15)
+WARP = STILL.model_copy(
+    update={"crop_area": (0.3, 1), "crop_ratio": (0.75, 4 / 3), "rotation_deg": 30, "perspective": 0.15}
+)
+LABELS = (0, 40, 90, 150, 210)  # as grey levels of the picture, and as classes
+
+
+def blocks() -> tuple[np.ndarray, np.ndarray]:
+    """A picture [96, 144] whose colour is its class: large blocks, none alike its mirror image."""
+    mask = np.zeros((96, 144), np.int32)
+    mask[10:80, 8:50], mask[20:90, 56:90], mask[5:60, 96:140], mask[66:92, 96:140] = LABELS[1:]
+    return np.repeat(mask[..., None], 3, 2).astype(np.uint8), mask
+
+
+def away_from_borders(labels: np.ndarray, pixels: int = 3) -> np.ndarray:
+    kept = np.ones(labels.shape, bool)
+    for dy in range(-pixels, pixels + 1):
+        for dx in range(-pixels, pixels + 1):
+            kept &= np.roll(labels, (dy, dx), (0, 1)) == labels
+    return kept
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_the_mask_is_warped_with_the_image(mirror: float):
+    picture, mask = blocks()
+    seen = set()
+    for seed in range(20):
+        view, labels = augment(
+            picture, mask, SIZE, WARP.model_copy(update={"mirror": mirror}), np.random.default_rng(seed)
+        )
+        inside = away_from_borders(labels)
+        assert inside.mean() > 0.4
+        difference = np.abs(view.astype(int) - labels[..., None])[inside]
+        assert difference.max() <= 3, "interpolated, and through HSV and back"
+        seen |= set(np.unique(labels))
+    assert seen == set(LABELS)
+
+
+def test_half_a_pixel_does_not_creep_in():
+    """A whole crop at half the size: each cell is the middle of four pixels, on both sides of the image alike."""
+    ramp = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[None], 80, 0)
+    view, _ = augment(
+        np.repeat(ramp[..., None], 3, 2), np.zeros((80, 120), np.int32), (60, 40), STILL, np.random.default_rng(0)
+    )
+    wanted = (ramp[0, ::2].astype(int) + ramp[0, 1::2]) / 2
+    assert np.abs(view[20, :, 0] - wanted).max() <= 1
+
+
+def test_nothing_asked_for_changes_nothing():
+    picture, mask = blocks()
+    view, labels = augment(picture, mask, (144, 96), STILL, np.random.default_rng(0))
+    np.testing.assert_array_equal(labels, mask)
+    assert np.abs(view.astype(int) - picture).max() <= 1
+
+
+def test_the_generator_decides_all():
+    picture, mask = blocks()
+    settings = WIDE.model_copy(update=dict.fromkeys(("blur", "noise", "occlusion", "night", "haze"), 0.5))
+    first, again, other = (
+        [augment(picture, mask, SIZE, settings, np.random.default_rng([s, k])) for k in range(10)] for s in (1, 1, 2)
+    )
+    for (view, labels), (view2, labels2) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(view, view2)
+        np.testing.assert_array_equal(labels, labels2)
+    assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+def test_shapes_kinds_and_labels():
+    picture, mask = blocks()
+    covered = 0
+    for seed in range(30):
+        view, labels = augment(picture, mask.astype(np.uint16), SIZE, WIDE, np.random.default_rng(seed))
+        assert view.shape == (64, 96, 3) and view.dtype == np.uint8
+        assert labels.shape == (64, 96) and labels.dtype == np.int32
+        assert set(np.unique(labels)) <= set(LABELS)
+        covered += (labels == 0).mean() > (mask == 0).mean()
+    assert covered > 0
+    assert (picture[..., 0] == mask).all(), "the input is left as it was"
+
+
+def where_left_block_is(mirror: float, seed: int) -> float:
+    """Columns by which the first block's middle lies right of the third's."""
+    picture, mask = blocks()
+    _, labels = augment(picture, mask, SIZE, STILL.model_copy(update={"mirror": mirror}), np.random.default_rng(seed))
+    return np.nonzero(labels == LABELS[1])[1].mean() - np.nonzero(labels == LABELS[3])[1].mean()
+
+
+def test_mirroring_is_off_unless_asked_for():
+    assert AugmentSettings().mirror == 0
+    assert all(where_left_block_is(0.0, seed) < 0 for seed in range(20))
+    assert all(where_left_block_is(1.0, seed) > 0 for seed in range(20))
+    assert {where_left_block_is(0.5, seed) > 0 for seed in range(20)} == {False, True}
+
+
+def test_what_is_hidden_is_background():
+    picture, mask = np.full((64, 96, 3), 200, np.uint8), np.full((64, 96), 7, np.int32)
+    for seed in range(20):
+        view, labels = augment(
+            picture, mask, SIZE, STILL.model_copy(update={"occlusion": 1.0}), np.random.default_rng(seed)
+        )
+        hidden = labels == 0
+        assert 0.005 < hidden.mean() < 0.13
+        assert (labels[~hidden] == 7).all() and np.abs(view[~hidden].astype(int) - 200).max() <= 1
+        assert (np.abs(view[hidden].astype(int) - 200).max(-1) > 1).mean() > 0.5
+
+
+@pytest.mark.parametrize("weather", [night, hazy])
+def test_night_and_haze(weather):
+    picture, _ = blocks()
+    before = picture.copy()
+    first, again = weather(picture, np.random.default_rng(3)), weather(picture, np.random.default_rng(3))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(picture, before)
+    assert first.shape == picture.shape and first.dtype == np.uint8
+    assert np.abs(first.astype(int) - picture).mean() > 5
+    assert not np.array_equal(first, weather(picture, np.random.default_rng(4)))
+
+
+def test_night_is_dark_and_haze_is_flat():
+    bright = np.full((40, 60, 3), 200, np.uint8)
+    bright[:, ::2] = 90
+    levels = np.array([[look(bright, np.random.default_rng(s)).mean() for s in range(20)] for look in (night, hazy)])
+    assert levels[0].mean() < 110 < levels[1].mean(), "of a picture whose mean is 145"
+    contrast = [
+        np.abs(np.diff(hazy(bright, np.random.default_rng(s)).astype(int)[5], axis=0)).mean() for s in range(20)
+    ]
+    assert np.median(contrast) < 90
