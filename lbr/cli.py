@@ -22,6 +22,7 @@ STAGES = {
     "pairs": "which db images to match with each other",
     "match": "match those pairs",
     "reconstruct": "3D points (with given poses, or structure from motion) and the map",
+    "index": "which db images show which instance, and the instance of every observation of the map",
     "localize": "poses of the queries",
     "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
     "report": "one HTML file: scores, curves, and every query with its pictures",

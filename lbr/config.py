@@ -15,6 +15,7 @@ from lbr.datasets import DatasetConfig
 from lbr.errors import ConfigError
 from lbr.evaluation import EvaluationSettings
 from lbr.features import ExtractorConfig
+from lbr.features.labelling import LabellingSettings
 from lbr.features.sift import SiftSettings
 from lbr.localization.localizer import LocalizationSettings
 from lbr.mapping.reconstruct import ReconstructionConfig
@@ -24,6 +25,7 @@ from lbr.matching.nearest import NearestSettings
 from lbr.parallel import ParallelSettings
 from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.candidates import CandidatesConfig, ExhaustiveCandidates
+from lbr.retrieval.index import IndexSettings
 from lbr.retrieval.pairs import PairsConfig, PosePairs
 from lbr.settings import ConfigPath, Located, Settings
 from lbr.stylization.settings import StylizeSettings
@@ -38,6 +40,8 @@ class Config(Settings):
     run: str = Field(default="default", pattern=r"^[\w.+-]+$")
     seed: int = 0
     recognition: RecognitionSettings = RecognitionSettings()
+    index: IndexSettings = IndexSettings()
+    labelling: LabellingSettings = LabellingSettings()
     extractor: ExtractorConfig = SiftSettings()
     pairs: PairsConfig = PosePairs()
     matcher: MatcherConfig = NearestSettings(ratio=0.85)

@@ -300,6 +300,7 @@ class Localization:
     """The answer for one query: what, how sure, from what, and why.
 
     estimate is None exactly when status is failed. tried: db images compared, in order; steps: the search, in order.
+    instances: those recognised in the query, with their scores, best first.
     reference: the db image with most inliers. counts, timings (seconds): by name. notes: what the user should
     know (a guessed focal length, say).
     """
@@ -315,6 +316,7 @@ class Localization:
     timings: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     steps: tuple[SearchStep, ...] = ()
+    instances: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if (self.estimate is None) != (self.status is Status.FAILED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Map:
     Observations of image i are offsets[i]:offsets[i+1] of keypoints float32 [O, 2] (pixels), descriptors float16
     [O, D] and point_index int32 [O]. points: float64 [P, 3] metres; point_errors: float32 [P] pixels;
     track_lengths: int32 [P]. covisibility: int32 CSR [I, I], shared points of two images, 0 on the diagonal.
-    extractor: the configuration of the local feature, {} when unknown.
+    extractor: the configuration of the local feature, {} when unknown. labels: int32 [O], the instance of each
+    observation, None when nothing was labelled; kept with the instance index, not with the map.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Map:
     track_lengths: np.ndarray
     covisibility: sparse.csr_matrix
     extractor: Mapping[str, Any] = field(default_factory=dict)
+    labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.names)})
@@ -78,10 +80,16 @@ class Map:
     def features(self, image: int) -> LocalFeatures:
         """The keypoints of an image that have a point, with their descriptors; scores are 1."""
         span = self.observations(image)
-        keypoints = self.keypoints[span]
+        keypoints, labels = self.keypoints[span], None if self.labels is None else self.labels[span]
         return LocalFeatures(
-            keypoints, np.ones(len(keypoints), np.float32), self.descriptors[span], self.camera(image).size
+            keypoints, np.ones(len(keypoints), np.float32), self.descriptors[span], self.camera(image).size, labels
         )
+
+    def labelled(self, labels: np.ndarray) -> Map:
+        """The same map with the instance, int32 [O], of each observation. Raises DataError when they do not fit."""
+        if labels.shape != self.point_index.shape:
+            raise DataError(f"{len(labels)} labels for {len(self.point_index)} observations of the map; index again")
+        return replace(self, labels=labels)
 
     def covisible(self, image: int) -> tuple[np.ndarray, np.ndarray]:
         """Images that share points with this one, most first (ties by index), and how many: int [K], int [K]."""

@@ -9,6 +9,7 @@ from lbr.io.files import write_text
 from lbr.io.text_lists import write_poses
 from lbr.parallel import num_cores
 from lbr.pipeline.results import poses_of, read_localizations
+from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import LocalizeQuery
 from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_text, problems_of
@@ -47,13 +48,21 @@ def _recipe(context: Context) -> Recipe:
     if isinstance(config.candidates, ListedCandidates):
         inputs["candidates"] = digest_files([config.candidates.path])
     inputs |= weights_digest(config.localization.matcher)
-    return Recipe("localize", context.dump("localization", "candidates", "seed"), inputs)
+    sections = context.dump("localization", "candidates", "seed")
+    if context.uses_instances:
+        inputs |= identities(workspace.index, workspace.query_predictions)
+        sections |= {**context.dump("labelling"), "recognition": {"ranking": config.recognition.ranking.model_dump()}}
+    return Recipe("localize", sections, inputs)
 
 
 def _worker(context: Context) -> LocalizeQuery:
     workspace, config = context.workspace, context.config
     threads = max(1, num_cores() // config.parallel.num_workers)
-    return LocalizeQuery(
-        workspace.map, workspace.query_features, context.dataset.image_root, config.localization, config.candidates,
-        config.seed, threads,
+    instances = context.uses_instances
+    scene = SearchedScene(
+        workspace.map, workspace.index if instances else None, workspace.query_predictions if instances else None,
+        config.candidates, config.labelling, config.recognition.ranking,
     )  # fmt: skip
+    return LocalizeQuery(
+        scene, workspace.query_features, context.dataset.image_root, config.localization, config.seed, threads
+    )

@@ -23,6 +23,7 @@ def localization_to_json(result: Localization, condition: str = "all") -> dict[s
         "query": result.query, "condition": condition, "status": str(result.status), "reason": result.reason,
         "reference": result.reference, "counts": dict(result.counts), "notes": list(result.notes),
         "timings": {k: round(v, 5) for k, v in result.timings.items()}, "tried": list(result.tried),
+        "instances": [list(pair) for pair in result.instances], "steps": [vars(step) for step in result.steps],
         "camera": None if result.camera is None else _camera_to_json(result.camera), "pose": None,
     }  # fmt: skip
     if estimate is not None:

@@ -28,6 +28,7 @@ from lbr.pipeline.workspace import (
 from lbr.settings import Settings
 
 MADE_BY = {
+    "index": "index",
     "recognition.pt": "train", "predictions-db.h5": "recognise", "predictions-query.h5": "recognise",
     "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
     "map": "reconstruct",
@@ -74,6 +75,12 @@ class Context:
     @cached_property
     def workspace(self) -> Workspace:
         return Workspace(self.config.workspace, self.config.run)
+
+    @property
+    def uses_instances(self) -> bool:
+        """Whether localization asks for instances: to search by them, or to match by them."""
+        config = self.config
+        return config.candidates.name == "progressive" or config.localization.matcher.name == "instancewise"
 
     def dump(self, *sections: str) -> dict[str, Any]:
         """Sections of the configuration, as a recipe keeps them."""

@@ -6,6 +6,7 @@ A new one is a function `Context -> list[Report]` of 20..40 lines in a module of
 from __future__ import annotations
 
 from lbr.pipeline.features import extract
+from lbr.pipeline.indexing import make_index
 from lbr.pipeline.localization import localize
 from lbr.pipeline.mapping import reconstruct
 from lbr.pipeline.matching import choose_pairs, match
@@ -23,10 +24,13 @@ STAGES: dict[str, Stage] = {
     "pairs": choose_pairs,
     "match": match,
     "reconstruct": reconstruct,
+    "index": make_index,
     "localize": localize,
     "report": make_report,
 }
-FLOW = ("train", "recognise", "extract", "pairs", "match", "reconstruct", "localize")  # from photographs to poses
+FLOW = (  # from photographs to poses
+    "train", "recognise", "extract", "pairs", "match", "reconstruct", "index", "localize",
+)  # fmt: skip
 
 
 def left_out(context: Context) -> dict[str, str]:
@@ -37,6 +41,8 @@ def left_out(context: Context) -> dict[str, str]:
         reasons |= dict.fromkeys(("train", "recognise"), "the dataset has no label images (dataset.labels)")
     elif settings.weights or settings.published:
         reasons["train"] = "the configuration names a trained network"
+    if not context.uses_instances:
+        reasons["index"] = "neither the search nor the matcher of this configuration asks for instances"
     if not dataset.queries:
         reasons |= dict.fromkeys(("localize", "evaluate", "report"), "the dataset has no queries")
     elif dataset.poses is None:

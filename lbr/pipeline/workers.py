@@ -14,17 +14,16 @@ from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.io.features_file import FeatureFile, features_to_arrays
 from lbr.io.images import read_image, write_image
-from lbr.io.labels import mask_path, write_mask
+from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
-from lbr.mapping.map import open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.results import localization_to_json
+from lbr.pipeline.searching import SearchedScene
 from lbr.recognition.masks import full_mask
 from lbr.recognition.settings import RecognitionSettings
-from lbr.retrieval.candidates import CandidatesConfig, Proposer
 from lbr.retrieval.pairs import Pair
 from lbr.types import InstanceVocabulary, LocalFeatures, Localization, Query, Status
 from lbr.visualization.recognition import recognition_picture
@@ -129,6 +128,17 @@ class DrawRecognition(Worker[str]):
 
 
 @dataclass
+class ReadMask(Worker[str]):
+    """Image name -> `mask`, the classes uint16 [H, W] of its label image."""
+
+    masks: Path
+    vocabulary: InstanceVocabulary
+
+    def make(self, name: str) -> Arrays:
+        return {"mask": read_mask(mask_path(self.masks, name), self.vocabulary).astype(np.uint16)}
+
+
+@dataclass
 class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
     """(first image, its partners) -> arrays of their matches."""
 
@@ -153,29 +163,25 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 class LocalizeQuery(Worker[Query]):
     """Query -> `line`, its localization as JSON; whatever is wrong with the query becomes a failed one."""
 
-    map: Path
+    scene: SearchedScene
     features: Path
     image_root: Path
     settings: LocalizationSettings
-    candidates: CandidatesConfig
     seed: int
     threads: int
 
     @cached_property
     def localizer(self) -> Localizer:
-        return Localizer(open_map(self.map), self.settings, seed=self.seed, threads=self.threads)
+        return Localizer(self.scene.map, self.settings, seed=self.seed, threads=self.threads)
 
     @cached_property
     def file(self) -> FeatureFile:
         return FeatureFile(self.features)
 
-    @cached_property
-    def proposer(self) -> Proposer:
-        return Proposer(self.candidates)
-
     def open(self) -> None:
         """A broken map is one error, not one for every query."""
-        _ = self.localizer, self.file, self.proposer
+        _ = self.localizer, self.file
+        self.scene.open()
 
     def make(self, query: Query) -> Arrays:
         line = json.dumps(localization_to_json(self._localize(query), query.condition))
@@ -185,7 +191,9 @@ class LocalizeQuery(Worker[Query]):
         try:
             features = self.file.read(query.name)
             camera = query.camera or camera_of_photograph(self.image_root / query.name)
-            return self.localizer.localize_features(features, camera, query.name, self.proposer.propose(query.name))
+            asked = self.scene.ask(query.name, features)
+            found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
+            return replace(found, notes=(*asked.notes, *found.notes), instances=asked.instances)
         except DataError as error:
             return Localization(query.name, Status.FAILED, str(error))
 

@@ -74,6 +74,10 @@ class Workspace:
         return self.root / "recognition.json"
 
     @property
+    def index(self) -> Path:
+        return self.root / "index"
+
+    @property
     def run_folder(self) -> Path:
         return self.root / "runs" / self.run
 
@@ -94,7 +98,7 @@ class Workspace:
         """What the stages make, in their order."""
         return (
             self.recognition, self.db_predictions, self.query_predictions, self.db_features, self.query_features,
-            self.pairs, self.matches, self.map, self.localizations,
+            self.pairs, self.matches, self.map, self.index, self.localizations,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from lbr.recognition.weather import hazy, night
+from lbr.recognition.weather import grain, hazy, night
 from lbr.settings import Settings
 
 
@@ -85,8 +85,8 @@ def _occlude(
     w, h = (rng.uniform(0.08, 0.35, 2) * (width, height)).astype(int)
     x, y = rng.integers(0, width - w + 1), rng.integers((height - h) // 2, height - h + 1)
     image, mask = image.copy(), mask.copy()
-    grain = rng.normal(0, rng.uniform(2, 40), (-(-h // 8), -(-w // 8), 3)) + rng.uniform(20, 220, 3)
-    image[y : y + h, x : x + w] = cv2.resize(np.clip(grain, 0, 255).astype(np.uint8), (int(w), int(h)))
+    patches = rng.normal(0, rng.uniform(2, 40), (-(-h // 8), -(-w // 8), 3)) + rng.uniform(20, 220, 3)
+    image[y : y + h, x : x + w] = cv2.resize(np.clip(patches, 0, 255).astype(np.uint8), (int(w), int(h)))
     mask[y : y + h, x : x + w] = 0
     return image, mask
 
@@ -100,8 +100,7 @@ def _shade(image: np.ndarray, settings: AugmentSettings, rng: np.random.Generato
     if rng.random() < settings.blur:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.5))
     if rng.random() < settings.noise:
-        grain = rng.normal(0, rng.uniform(1, 12), image.shape).astype(np.float32)
-        image = np.clip(image + grain, 0, 255).astype(np.uint8)
+        image = np.clip(image + rng.uniform(1, 12) * grain(image.shape, rng), 0, 255).astype(np.uint8)
     return image
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from lbr.settings import Settings
-from lbr.types import InstancePrediction
+from lbr.types import InstancePrediction, RecognisedInstances
 
 
 class PublishedRanking(Settings):
@@ -47,6 +47,12 @@ def rank_instances(prediction: InstancePrediction, settings: RankingConfig) -> t
     order = np.argsort(-score, kind="stable")
     order = order[np.isfinite(score[order])]
     return order.astype(np.int32), score[order]
+
+
+def recognised(prediction: InstancePrediction, settings: RankingConfig) -> RecognisedInstances:
+    """What a prediction tells the search: instances in their order, how much of the image each fills, the feature."""
+    instances, scores = rank_instances(prediction, settings)
+    return RecognisedInstances(instances, scores, expected_areas(prediction)[instances], prediction.feature)
 
 
 def _published(prediction: InstancePrediction, settings: PublishedRanking) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,18 +85,18 @@ class TrainingSamples(Dataset):
     """(epoch, index) -> RGB uint8 [h, w, 3] and classes int64 [h, w], augmented.
 
     The copy and its augmentation are drawn by (seed, epoch, name): the same whatever the workers or the order.
-    augmentation None: the photograph itself, only resized.
+    sizes: (width, height) of the samples of each epoch. augmentation None: the photograph itself, only resized.
     """
 
     def __init__(
         self,
         images: Sequence[LabelledImage],
         photographs: Photographs,
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         augmentation: AugmentSettings | None,
         seed: int,
     ) -> None:
-        self.images, self.photographs, self.size = images, photographs, size
+        self.images, self.photographs, self.sizes = images, photographs, sizes
         self.augmentation, self.seed = augmentation, seed
 
     def __len__(self) -> int:
@@ -104,15 +104,15 @@ class TrainingSamples(Dataset):
 
     def __getitem__(self, key: Key) -> tuple[np.ndarray, np.ndarray]:
         epoch, index = key
-        item = self.images[index]
+        item, size = self.images[index], self.sizes[epoch]
         mask = self.photographs.mask(item.mask)
         if self.augmentation is None:
-            image = resize(self.photographs.image(item.images[0]), self.size)
-            labels = cv2.resize(mask, self.size, interpolation=cv2.INTER_NEAREST_EXACT)
+            image = resize(self.photographs.image(item.images[0]), size)
+            labels = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         else:
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(item.name.encode())])
             chosen = item.images[rng.integers(len(item.images))]
-            image, labels = augment(self.photographs.image(chosen), mask, self.size, self.augmentation, rng)
+            image, labels = augment(self.photographs.image(chosen), mask, size, self.augmentation, rng)
         return image, labels.astype(np.int64)
 
 
@@ -135,8 +135,13 @@ class Batching:
         """Batches of an epoch: every sample comes at least once; the last batch is filled from the first."""
         return -(-self.num_samples // self.batch_size)
 
+    def epochs(self, first: int, last: int, seed: int) -> Iterator[list[Key]]:
+        """Keys of this process's chunks, in order, of the epochs from `first` to before `last`."""
+        for epoch in range(first, last):
+            yield from self.epoch(epoch, seed)
+
     def epoch(self, epoch: int, seed: int) -> Iterator[list[Key]]:
-        """Keys of this process's chunks, in order."""
+        """Keys of this process's chunks of one epoch, in order."""
         order = np.random.default_rng([seed, epoch]).permutation(self.num_samples)
         filled = np.resize(order, self.num_batches * self.batch_size)
         own = self.chunks // self.world
@@ -145,14 +150,27 @@ class Batching:
                 yield [(epoch, int(index)) for index in chunk]
 
 
-def load_epoch(samples: TrainingSamples, keys: list[list[Key]], workers: int) -> DataLoader:
-    """A loader of the chunks `keys`, each (images [b, 3, h, w] normalised, masks int64 [b, h, w])."""
+def load_chunks(samples: TrainingSamples, keys: Iterable[list[Key]], workers: int) -> DataLoader:
+    """A loader of the chunks `keys`, each (images [b, 3, h, w] normalised, masks int64 [b, h, w]).
+
+    One for a whole run: its worker processes keep the photographs that they have decoded.
+    """
     return DataLoader(samples, batch_sampler=keys, num_workers=workers, collate_fn=collate)
 
 
 def collate(samples: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
     images, masks = zip(*samples, strict=True)
     return normalised(np.stack(images)), torch.from_numpy(np.stack(masks))
+
+
+def growing_sizes(size: tuple[int, int], shares: Sequence[float], epochs: int) -> list[tuple[int, int]]:
+    """(width, height) for each epoch: `size` times each of `shares` over equal parts of the epochs, multiples of 32.
+
+    What is learned from small images costs a fraction; the last share should be 1.
+    """
+    part = np.minimum(np.arange(epochs) * len(shares) // epochs, len(shares) - 1)
+    width, height = (np.maximum(1, np.round(side * np.asarray(shares) / 32)).astype(int) * 32 for side in size)
+    return [(int(width[p]), int(height[p])) for p in part]
 
 
 def hold_out(

@@ -118,6 +118,11 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(default=120, ge=1)
     batch_size: int = Field(default=16, ge=1)
+    growing: tuple[float, ...] = Field(
+        default=(1.0,),
+        min_length=1,
+        description="the input's size, as shares of input_size, over equal parts of epochs",
+    )
     chunks: int = Field(default=1, ge=1, description="forward and backward passes that a batch is cut into")
     optimizer: OptimizerConfig = AdamSettings()
     schedule: ScheduleConfig = StepSchedule()

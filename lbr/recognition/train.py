@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -30,8 +31,9 @@ from lbr.recognition.samples import (
     Photographs,
     TrainingSamples,
     check_sizes,
+    growing_sizes,
     hold_out,
-    load_epoch,
+    load_chunks,
 )
 from lbr.recognition.schedules import Schedule
 from lbr.recognition.settings import RecognitionSettings
@@ -98,7 +100,8 @@ class Trainer:
             raise DataError("no labelled image to train on: see dataset.labels and the problems above")
         self.held_out = HeldOut(held, photographs, settings.input_size)
         augmentation = None if training.overfit_batch else augmentation_for(settings, chosen)
-        self.samples = TrainingSamples(chosen, photographs, settings.input_size, augmentation, seed)
+        sizes = growing_sizes(settings.input_size, training.growing, training.epochs)
+        self.samples = TrainingSamples(chosen, photographs, sizes, augmentation, seed)
         chunks = max(training.chunks, own.world)
         batch = min(training.batch_size, len(chosen)) if training.overfit_batch else training.batch_size
         if batch % chunks or chunks % own.world:
@@ -144,8 +147,10 @@ class Trainer:
         bar = tqdm(desc="train", total=total, unit="step", mininterval=every, disable=not self.own.is_first)
         bar.update(progress.epoch * self.batching.num_batches)
         with bar:
+            keys = self.batching.epochs(progress.epoch, training.epochs, self.seed)
+            chunks = iter(load_chunks(self.samples, keys, training.workers))
             while progress.epoch < training.epochs and not self._is_stale(progress):
-                record = self._epoch(progress.epoch, bar)
+                record = self._epoch(progress.epoch, chunks, bar)
                 progress.epoch += 1
                 self.schedule.epoch()
                 if progress.epoch % training.validate_every == 0 or progress.epoch == training.epochs:
@@ -157,12 +162,12 @@ class Trainer:
         patience = self.training.patience
         return patience is not None and progress.validations_since >= patience
 
-    def _epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
+    def _epoch(self, epoch: int, chunks: Iterator, bar: tqdm) -> dict[str, float]:
         self.network.train()
         sums = torch.zeros(4, dtype=torch.float64)
-        keys = list(self.batching.epoch(epoch, self.seed))
         own = self.batching.chunks // self.own.world
-        for number, (images, masks) in enumerate(load_epoch(self.samples, keys, self.training.workers)):
+        count = own * self.batching.num_batches
+        for number, (images, masks) in enumerate(islice(chunks, count)):
             last = (number + 1) % own == 0
             # dropout is drawn by what is trained, not by who trains it
             torch.manual_seed(hash((self.seed, epoch, number // own, self.own.rank * own + number % own)) % 2**63)
@@ -174,7 +179,7 @@ class Trainer:
                 done = sums / (number + 1)
                 bar.update()
                 bar.set_postfix(loss=f"{done[0]:.3f}", accuracy=f"{100 * done[3]:.1f}%", refresh=False)
-        sums = mean_over(self.own, sums / len(keys))
+        sums = mean_over(self.own, sums / count)
         named = dict(zip(Losses._fields, sums.tolist(), strict=True))
         return {"epoch": epoch + 1, "rate": self.optimizer.param_groups[-1]["lr"], **named}
 

@@ -43,7 +43,7 @@ class Validation:
     present: torch.Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def validate(network: RecognitionNetwork, held_out: HeldOut, settings: RecognitionSettings, device: str) -> Validation:
     """Run the network, not training, over all held-out images and copies."""
     network.eval()
@@ -58,4 +58,4 @@ def validate(network: RecognitionNetwork, held_out: HeldOut, settings: Recogniti
         right.append(float((logits.argmax(1) == small).double().mean()))
         parts.append((*sample_cells(logits, small), output.presence.float().cpu(), presence_of(masks, logits.shape[1])))
     logits, target, presence, present = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Validation(float(np.mean(right)), logits.clone(), target, presence.clone(), present)
+    return Validation(float(np.mean(right)), logits, target, presence, present)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lbr.errors import DataError
 from lbr.io.text_lists import read_pairs
+from lbr.retrieval.progressive import ProgressiveCandidates
 from lbr.settings import ConfigPath, Settings
 from lbr.types import Candidates
 
@@ -27,11 +28,13 @@ class ListedCandidates(Settings):
     max_candidates: int | None = Field(default=None, ge=1)
 
 
-CandidatesConfig = Annotated[ExhaustiveCandidates | ListedCandidates, Field(discriminator="name")]
+CandidatesConfig = Annotated[
+    ExhaustiveCandidates | ListedCandidates | ProgressiveCandidates, Field(discriminator="name")
+]
 
 
 class Proposer:
-    """Gives the candidates of a query; None stands for all db images."""
+    """Gives the candidates of a query that need no recognition; None stands for all db images."""
 
     def __init__(self, config: CandidatesConfig) -> None:
         self._listed: Mapping[str, list[str]] | None = None

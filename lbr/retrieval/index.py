@@ -12,13 +12,21 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 from scipy import sparse
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path, read_text
+from lbr.settings import Settings
 
 FORMAT, VERSION = "lbr-index", 1
 ARRAYS = ("offsets", "instances", "shares", "features")
+
+
+class IndexSettings(Settings):
+    """min_share: an instance that fills less of a db image is not looked for there."""
+
+    min_share: float = Field(default=0.003, ge=0, lt=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ class Condition:
 _OVERCAST = Condition("overcast", (0.8, 0.86, 0.95), (0.95, 0.97, 1.0), 1.0, (0.97, 0.99, 1.04))
 _NIGHT = Condition(
     "night", (0.0012, 0.0016, 0.003), (0.006, 0.0055, 0.006), 0.35, (0.0045, 0.005, 0.0075), lamps=1.0, rooms=0.36,
-    shops=0.75, haze=0.0004, target=0.078, max_gain=9.0, noise=2.8, blur=(0.75, 1.6), balance=(0.96, 1.0, 1.12),
+    shops=0.75, haze=0.0004, target=0.078, max_gain=9.0, noise=5.0, blur=(0.75, 1.6), balance=(0.96, 1.0, 1.12),
     crowd=0.5,
 )  # fmt: skip
 

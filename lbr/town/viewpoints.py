@@ -17,7 +17,7 @@ from lbr.town.world import Town
 TURNS = np.radians([0, -16, 16, -32, 32, -48, 48])
 MIN_SUPPORT = 0.22  # of a db view by others (coverage.support), so that it can be triangulated
 SHARE_M = 30.0  # how far from each other views may share anything
-QUERY_SUPPORT = 0.1  # of a query by the db, so that it can be localized; tried QUERY_TRIES times
+QUERY_SUPPORT = 0.05  # of a query by the db, so that it can be localized; tried QUERY_TRIES times
 QUERY_TRIES = 8
 ROUNDS = 3  # of turning views to each other
 RIG_YAW = {"left": np.pi / 2, "rear": np.pi, "right": -np.pi / 2}

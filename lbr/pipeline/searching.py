@@ -1,0 +1,112 @@
+"""What a query is localized with: the map and its labels, what was recognised in the query, the db images to try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.features.labelling import LabellingSettings, labelled
+from lbr.io.predictions_file import PredictionFile
+from lbr.io.text_lists import read_pairs
+from lbr.mapping.map import Map, open_map
+from lbr.recognition.masks import full_mask
+from lbr.recognition.ranking import recognised
+from lbr.recognition.settings import RankingConfig
+from lbr.retrieval.candidates import CandidatesConfig, Proposer
+from lbr.retrieval.index import InstanceIndex, open_index
+from lbr.retrieval.progressive import ProgressiveCandidates, progressive_search
+from lbr.types import Candidates, InstancePrediction, LocalFeatures, RecognisedInstances
+
+LABELS = "labels.npy"  # in the index's folder: int32, the instance of each of the map's observations
+SHOWN = 10  # instances that the result of a query tells
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query made ready: its features, labelled where it was recognised; the candidates; what to tell the user."""
+
+    features: LocalFeatures
+    candidates: Candidates | Iterable[Candidates] | None
+    instances: tuple[tuple[int, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class SearchedScene:
+    """Paths and settings; what they name is opened once. index and predictions are None without label images."""
+
+    map_folder: Path
+    index_folder: Path | None
+    predictions: Path | None
+    candidates: CandidatesConfig
+    labelling: LabellingSettings
+    ranking: RankingConfig
+
+    def __getstate__(self) -> dict:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def open(self) -> None:
+        """Raises DataError when something is missing or broken."""
+        _ = self.map, self._index, self._predictions, self._proposer
+
+    @cached_property
+    def map(self) -> Map:
+        scene = open_map(self.map_folder)
+        if self.index_folder is None or not self.labelling.enabled:
+            return scene
+        try:
+            return scene.labelled(np.load(self.index_folder / LABELS, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.index_folder / LABELS}: unreadable ({error}); index again") from None
+
+    @cached_property
+    def _index(self) -> InstanceIndex | None:
+        return None if self.index_folder is None else open_index(self.index_folder)
+
+    @cached_property
+    def _predictions(self) -> PredictionFile | None:
+        return None if self.predictions is None else PredictionFile(self.predictions)
+
+    @cached_property
+    def _proposer(self) -> Proposer | None:
+        return None if isinstance(self.candidates, ProgressiveCandidates) else Proposer(self.candidates)
+
+    @cached_property
+    def _fallback(self) -> dict[str, list[str]]:
+        listed: dict[str, list[str]] = {}
+        if isinstance(self.candidates, ProgressiveCandidates) and self.candidates.fallback == "list":
+            for query, reference in read_pairs(self.candidates.path) if self.candidates.path else ():
+                listed.setdefault(query, []).append(reference)
+        return listed
+
+    def ask(self, name: str, features: LocalFeatures) -> Asked:
+        """A query made ready. Raises DataError when its candidates are not to be had."""
+        prediction, notes = self._prediction(name)
+        found = None if prediction is None else recognised(prediction, self.ranking)
+        if prediction is not None and self.labelling.enabled:
+            ids, confidence = full_mask(prediction)
+            features = labelled(features, np.where(confidence >= self.labelling.min_confidence, ids, 0))
+        shown = [] if found is None else list(zip(found.instances[:SHOWN], found.scores[:SHOWN], strict=True))
+        instances = tuple((int(instance), round(float(score), 4)) for instance, score in shown)
+        return Asked(features, self._candidates(name, found), instances, notes)
+
+    def _prediction(self, name: str) -> tuple[InstancePrediction | None, tuple[str, ...]]:
+        file = self._predictions
+        if file is None:
+            return None, ()
+        if name not in file:
+            return None, ("nothing was recognised in it: it has no prediction; plain matching, global search",)
+        return file.read(name), ()
+
+    def _candidates(self, name: str, found: RecognisedInstances | None) -> Candidates | Iterable[Candidates] | None:
+        if not isinstance(self.candidates, ProgressiveCandidates):
+            return self._proposer.propose(name) if self._proposer else None
+        if self._index is None:
+            raise DataError("candidates.name=progressive needs label images and a recogniser; see dataset.labels")
+        nothing = RecognisedInstances(np.zeros(0, np.int32), np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
+        return progressive_search(self._index, found or nothing, self.candidates, self._fallback.get(name, ()))
