@@ -1,0 +1,193 @@
+"""Training on squares: it learns, stops and goes on to the bit, and is the same on two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lbr.errors import DataError
+from lbr.recognition import train as training
+from lbr.recognition.checkpoints import Checkpoint
+from lbr.recognition.settings import (
+    AdamSettings,
+    CosineSchedule,
+    LossSettings,
+    PlateauSchedule,
+    RecognitionSettings,
+    SgdSettings,
+    StepSchedule,
+)
+from lbr.recognition.train import LOG, Progress, augmentation_for, train
+from tests.recognition.squares import NETWORK, SIZE, VOCABULARY, settings, write_squares
+
+DROPOUT = NETWORK.model_copy(update={"dropout": 0.3})
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list:
+    return write_squares(tmp_path_factory.mktemp("squares"), 8)
+
+
+def assert_same(a: tuple[Checkpoint, Progress], b: tuple[Checkpoint, Progress]) -> None:
+    assert a[1].records == b[1].records and a[1].best_score == b[1].best_score
+    states = [found[0].network.state_dict() for found in (a, b)]
+    assert all(torch.equal(states[0][k], v) for k, v in states[1].items())
+    assert [found[0].temperature for found in (a, b)] == [a[0].temperature] * 2
+    assert a[0].presence_scale == b[0].presence_scale and a[0].scores == b[0].scores
+
+
+def test_one_batch_is_learned_by_heart(tmp_path: Path, images: list):
+    found, progress = train(
+        images, VOCABULARY, settings(epochs=70, overfit_batch=True, validate_every=70, holdout=0.5), tmp_path, 0
+    )
+    record = progress.records[-1]
+    assert record["accuracy"] > 0.95 and record["epoch"] == 70 and "held_out_accuracy" not in record
+    assert found.vocabulary == VOCABULARY and found.input_size == SIZE and found.settings == NETWORK
+    logged = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert logged == progress.records
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("schedule", [CosineSchedule(), PlateauSchedule(patience=0)])
+def test_killed_and_resumed_is_undisturbed(tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch, schedule):
+    chosen = settings(
+        DROPOUT, epochs=4, holdout=0.25, schedule=schedule, chunks=2, growing=(1.0,),
+        loss=LossSettings(rare_power=0.5), augmentation=RecognitionSettings().training.augmentation,
+    )  # fmt: skip
+    undisturbed = train(images, VOCABULARY, chosen, tmp_path / "whole", 3)
+    save = training.Trainer._save
+
+    def save_and_die(trainer, folder: Path, progress: Progress, writer) -> None:
+        save(trainer, folder, progress, writer)
+        if progress.epoch in (1, 3):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Trainer, "_save", save_and_die)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(images, VOCABULARY, chosen, tmp_path / "killed", 3)
+    assert len((tmp_path / "killed" / LOG).read_text().splitlines()) == 3
+    monkeypatch.undo()
+    resumed = train(images, VOCABULARY, chosen, tmp_path / "killed", 3)
+    assert_same(resumed, undisturbed)
+    assert [r["epoch"] for r in resumed[1].records] == [1, 2, 3, 4]
+    assert (tmp_path / "killed" / LOG).read_text() == (tmp_path / "whole" / LOG).read_text()
+    assert resumed[0].scores["held_out_images"] == 2
+    assert_same(train(images, VOCABULARY, chosen, tmp_path / "killed", 3), undisturbed)
+    other = train(images, VOCABULARY, chosen, tmp_path / "seed", 4)
+    assert other[1].records != undisturbed[1].records
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from lbr.recognition.train import train
+from tests.recognition.squares import NETWORK, VOCABULARY, settings, write_squares
+if __name__ == "__main__":
+    folder, chunks = Path(sys.argv[1]), int(sys.argv[2])
+    images = write_squares(folder / f"images-{chunks}-{__import__('os').environ.get('RANK', '0')}", 8)
+    for dropout in (0.0, 0.4):
+        network = NETWORK.model_copy(update={"dropout": dropout})
+        chosen = settings(network, epochs=3, chunks=chunks, batch_size=4)
+        _, progress = train(images, VOCABULARY, chosen, folder / f"{chunks}-{dropout}", 0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path):
+    """On gloo; one process with two chunks, two with one each; also with dropout, which is drawn by chunk."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for start, chunks in (([], 2), (torchrun, 1)):
+        command = [sys.executable, *start, str(script), str(tmp_path), str(chunks)]
+        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    curves = {}
+    for dropout in (0.0, 0.4):
+        one, two = (
+            [json.loads(line) for line in (tmp_path / f"{chunks}-{dropout}" / LOG).read_text().splitlines()]
+            for chunks in (2, 1)
+        )
+        assert len(one) == len(two) == 3
+        for a, b in zip(one, two, strict=True):
+            for key in ("total", "segmentation", "classification"):
+                assert a[key] == pytest.approx(b[key], abs=1e-4)
+        curves[dropout] = [record["total"] for record in one]
+    assert abs(curves[0.0][0] - curves[0.4][0]) > 1e-3, "dropout acts"
+
+
+def test_what_gets_no_better_stops_early(tmp_path: Path, images: list):
+    """At this rate nothing changes: the first validation is the best."""
+    still = SgdSettings(rate=1e-30, momentum=0)
+    _, progress = train(
+        images, VOCABULARY, settings(epochs=30, holdout=0.25, patience=2, optimizer=still, schedule=StepSchedule()),
+        tmp_path, 0,
+    )  # fmt: skip
+    assert progress.epoch < 30 and progress.validations_since == 2
+    best = max(range(len(progress.records)), key=lambda i: progress.records[i]["held_out_accuracy"])
+    assert len(progress.records) == best + 3
+
+
+def test_the_best_weights_are_returned(tmp_path: Path, images: list):
+    """The rate explodes at the third epoch: what comes out is of before."""
+    chosen = settings(
+        epochs=6, holdout=0.25, batch_size=2, optimizer=AdamSettings(rate=1e-3, encoder_factor=1),
+        schedule=StepSchedule(milestones=(4,), gamma=1),
+    )  # fmt: skip
+    found, progress = train(images, VOCABULARY, chosen, tmp_path, 0)
+    scores = [record["held_out_accuracy"] for record in progress.records]
+    assert found.scores["held_out_accuracy"] == pytest.approx(max(scores)) == pytest.approx(progress.best_score)
+    assert scores.index(max(scores)) != 0
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path, images: list):
+    wild = SgdSettings(rate=1e18, momentum=0)
+    with pytest.raises(DataError, match=r"loss became (nan|inf).*optimizer\.rate"):
+        train(images, VOCABULARY, settings(epochs=9, optimizer=wild), tmp_path, 0)
+
+
+def test_class_weights_act(tmp_path: Path, images: list):
+    losses = [
+        train(images, VOCABULARY, settings(epochs=1, loss=LossSettings(rare_power=p)), tmp_path / str(p), 0)[1].records
+        for p in (0.0, 1.0)
+    ]
+    assert abs(losses[0][0]["segmentation"] - losses[1][0]["segmentation"]) > 1e-3
+
+
+def test_batches_that_cannot_be_cut_are_said(tmp_path: Path, images: list):
+    with pytest.raises(DataError, match="batch of 4 cannot be cut into 3 chunks"):
+        train(images, VOCABULARY, settings(chunks=3), tmp_path, 0)
+    with pytest.raises(DataError, match="no labelled image"):
+        train([], VOCABULARY, settings(), tmp_path, 0)
+
+
+def test_the_held_out_images_may_be_listed(tmp_path: Path, images: list):
+    (tmp_path / "list.txt").write_text("db/3.png\ndb/5.png\ndb/unknown.png\n")
+    chosen = settings(epochs=1, holdout_list=tmp_path / "list.txt")
+    found, _ = train(images, VOCABULARY, chosen, tmp_path / "run", 0)
+    assert found.scores["held_out_images"] == 2
+    with pytest.raises(DataError, match=r"none\.txt: no such list"):
+        train(images, VOCABULARY, settings(holdout_list=tmp_path / "none.txt"), tmp_path / "other", 0)
+
+
+def test_night_is_made_on_the_fly_where_copies_are_missing(images: list):
+    from dataclasses import replace
+
+    copied = [*images[1:], replace(images[0], images=images[0].images * 2)]
+    own = RecognitionSettings().training.augmentation
+    for choice, alone, beside in (("missing", own.night, 0), ("always", own.night, own.night), ("never", 0, 0)):
+        chosen = settings(on_the_fly=choice, augmentation=own)
+        assert augmentation_for(chosen, images).night == alone
+        assert augmentation_for(chosen, copied).night == beside
+        assert augmentation_for(chosen, copied).rotation_deg == own.rotation_deg
