@@ -85,46 +85,41 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, images: list, monkeyp
 
 
 SCRIPT = """
-import json, sys
+import os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from lbr.recognition.train import train
+from lbr.recognition.settings import SgdSettings
 from tests.recognition.squares import NETWORK, VOCABULARY, settings, write_squares
-if __name__ == "__main__":
-    folder, chunks = Path(sys.argv[1]), int(sys.argv[2])
-    images = write_squares(folder / f"images-{chunks}-{__import__('os').environ.get('RANK', '0')}", 8)
-    for dropout in (0.0, 0.4):
-        network = NETWORK.model_copy(update={"dropout": dropout})
-        chosen = settings(network, epochs=3, chunks=chunks, batch_size=4)
-        _, progress = train(images, VOCABULARY, chosen, folder / f"{chunks}-{dropout}", 0)
+folder, dropout = Path(sys.argv[1]), float(sys.argv[2])
+images = write_squares(folder / ("images" + os.environ["RANK"]), 8)
+network = NETWORK.model_copy(update={"dropout": dropout})
+train(images, VOCABULARY, settings(network, epochs=3, optimizer=SgdSettings(rate=0.01)), folder / "run", 0)
 """
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path):
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, images: list, dropout: float):
     """On gloo; one process with two chunks, two with one each; also with dropout, which is drawn by chunk."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+    network = NETWORK.model_copy(update={"dropout": dropout})
+    steady = SgdSettings(rate=0.01)  # Adam's first steps make much of the rounding
+    _, alone = train(images, VOCABULARY, settings(network, epochs=3, chunks=2, optimizer=steady), tmp_path / "alone", 0)
+    (tmp_path / "script.py").write_text(SCRIPT)
     root = str(Path(__file__).parents[2])
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        str(tmp_path / "script.py"), str(tmp_path), str(dropout),
+    ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for start, chunks in (([], 2), (torchrun, 1)):
-        command = [sys.executable, *start, str(script), str(tmp_path), str(chunks)]
-        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-    curves = {}
-    for dropout in (0.0, 0.4):
-        one, two = (
-            [json.loads(line) for line in (tmp_path / f"{chunks}-{dropout}" / LOG).read_text().splitlines()]
-            for chunks in (2, 1)
-        )
-        assert len(one) == len(two) == 3
-        for a, b in zip(one, two, strict=True):
-            for key in ("total", "segmentation", "classification"):
-                assert a[key] == pytest.approx(b[key], abs=1e-4)
-        curves[dropout] = [record["total"] for record in one]
-    assert abs(curves[0.0][0] - curves[0.4][0]) > 1e-3, "dropout acts"
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert len(together) == len(alone.records) == 3
+    for a, b in zip(together, alone.records, strict=True):
+        for key in ("total", "segmentation", "classification"):
+            assert a[key] == pytest.approx(b[key], abs=1e-4)
 
 
 def test_what_gets_no_better_stops_early(tmp_path: Path, images: list):

@@ -1,0 +1,180 @@
+"""train and recognise through the command line, on coloured rectangles in the layout of Aachen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lbr.cli import main
+from lbr.geometry.camera import Camera
+from lbr.io.colmap import build_model, write_model
+from lbr.io.images import image_size, read_image
+from lbr.io.labels import read_mask, read_vocabulary
+from lbr.io.predictions_file import PredictionFile
+from lbr.io.text_lists import write_query_list
+from tests.recognition.squares import write_squares
+from tests.synthetic import arc_poses
+
+CAMERA = Camera("SIMPLE_RADIAL", 96, 64, (90.0, 48.0, 32.0, 0.0))
+DB = [f"db/{i}.png" for i in range(6)]
+QUERIES = ["query/day/6.png", "query/night/7.png"]
+CONFIG = """
+dataset: {{name: aachen, root: '{root}', ground_truth_labels: '{truth}'}}
+workspace: work
+parallel: {{workers: 1}}
+recognition:
+  input_size: [64, 64]
+  network: {{name: pspf, encoder: resnet18, encoder_depth: 3, channels: 16, dropout: 0}}
+  training: {{epochs: 2, batch_size: 3, holdout: 0.2, validate_every: 1, precision: float32, device: cpu}}
+  prediction: {{device: cpu, precision: float32, top_k: 3}}
+"""
+
+
+def write_dataset(folder: Path) -> Path:
+    """folder/aachen and the true label images of the queries beside it; the configuration's path."""
+    root, truth = folder / "aachen", folder / "truth"
+    for item, name in zip(write_squares(folder / "made", 8, (96, 64)), DB + QUERIES, strict=True):
+        masks = root / "global_seg_instance" if name in DB else truth
+        for source, target in ((item.images[0], root / "images" / name), (item.mask, masks / name)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(source, target)
+    poses = dict(zip(DB, arc_poses(6), strict=True))
+    write_model(root / "3D-models", build_model(dict.fromkeys(DB, CAMERA), poses))
+    write_query_list(root / "queries/day_with_intrinsics.txt", dict.fromkeys(QUERIES, CAMERA))
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.format(root=root, truth=truth))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset after train and recognise. Read-only: `own` is a copy."""
+    config = write_dataset(tmp_path_factory.mktemp("squares"))
+    assert run("train", config) == 0 and run("recognise", config) == 0
+    return config
+
+
+@pytest.fixture
+def own(tmp_path: Path, whole: Path) -> Path:
+    """The finished dataset, to be damaged: its images keep their times."""
+    shutil.copytree(whole.parent, tmp_path / "own")
+    config = tmp_path / "own/config.yaml"
+    config.write_text(whole.read_text().replace(str(whole.parent), str(config.parent)))
+    return config
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path)
+
+
+def run(verb: str, config: Path, *more: str) -> int:
+    return main([verb, "--config", str(config), *more])
+
+
+def test_outputs(whole: Path):
+    work = whole.parent / "work"
+    vocabulary = read_vocabulary(work / "vocabulary.txt")
+    assert vocabulary.colours.tolist() == [0, 0x0A141E, 0x0A1428, 0x14141E], "made from the masks"
+    for file, names, ranks in (("predictions-db.h5", DB, 1), ("predictions-query.h5", QUERIES, 3)):
+        with PredictionFile(work / file) as predictions:
+            assert predictions.names == sorted(names)
+            assert predictions.read(names[0]).ids.shape == (64, 64, ranks)
+            assert predictions.read(names[0]).image_size == (96, 64)
+    for name in DB + QUERIES:
+        mask = read_mask(work / "recognition/masks" / name, vocabulary)
+        assert mask.shape == (64, 96) and set(np.unique(mask)) <= {0, 1, 2, 3}
+        assert read_image(work / "recognition/confidence" / name).shape == (64, 96, 3)
+        assert image_size((work / "recognition/pictures" / name).with_suffix(".jpg"))[0] > 96
+    manifest = json.loads((work / "recognition.pt.manifest.json").read_text())
+    assert [r["epoch"] for r in manifest["history"]] == [1, 2] and manifest["problems"] == []
+    assert [p for p in work.rglob("*") if p.name.startswith(".")] == []
+
+
+def test_scores_by_ranking_and_condition(whole: Path):
+    scores = json.loads((whole.parent / "work/recognition.json").read_text())["scores"]
+    assert set(scores) == {"evidence", "published"}
+    for table in scores.values():
+        assert set(table) == {"day", "night", "all"}
+        assert [table[c]["num"] for c in ("day", "night", "all")] == [1, 1, 2] and len(table["all"]["first"]) == 5
+    assert "| published | night |" in (whole.parent / "work/recognition.md").read_text()
+
+
+def test_reuse_and_stale(own: Path, capsys: pytest.CaptureFixture):
+    for verb in ("train", "recognise"):  # the copy's paths are others, so its inputs are
+        assert run(verb, own) == 2
+        assert run(verb, own, "--overwrite") == 0
+        capsys.readouterr()
+        assert run(verb, own) == 0
+        assert "[reused]" in capsys.readouterr().out
+    assert run("train", own, "recognition.training.epochs=3") == 2
+    assert "recognition.training.epochs=2, now 3; pass --overwrite" in capsys.readouterr().err
+    assert run("train", own, "recognition.training.workers=1") == 0, "how fast, not what"
+    assert run("recognise", own, "recognition.prediction.top_k=2") == 2
+
+
+def test_a_missing_label_image_is_a_problem(fresh: Path, capsys: pytest.CaptureFixture):
+    (fresh.parent / "aachen/global_seg_instance/db/0.png").unlink()
+    assert run("train", fresh, "recognition.training.epochs=1") == 1
+    assert "1 db images have no label image" in capsys.readouterr().err
+
+
+def test_no_label_images_at_all(fresh: Path, capsys: pytest.CaptureFixture):
+    masks = fresh.parent / "aachen/global_seg_instance"
+    shutil.rmtree(masks / "db")
+    assert run("train", fresh) == 2 and "label image of none of the 6 db images" in capsys.readouterr().err
+    shutil.rmtree(masks)
+    assert run("train", fresh) == 2 and "set dataset.labels" in capsys.readouterr().err
+    run("run", fresh)
+    out = capsys.readouterr().out
+    assert "train        skipped: the dataset has no label images" in out and "recognise    skipped" in out
+
+
+def test_the_misspelt_folder(own: Path):
+    root = own.parent / "aachen"
+    (root / "global_seg_instance").rename(root / "gloabl_seg_instance")
+    shutil.rmtree(own.parent / "work")
+    assert run("train", own, "recognition.training.epochs=1") == 0
+
+
+def test_a_broken_query_is_a_problem(own: Path, capsys: pytest.CaptureFixture):
+    (own.parent / "aachen/images" / QUERIES[0]).write_bytes(b"no image")
+    assert run("recognise", own, "--overwrite") == 1
+    assert QUERIES[0] in capsys.readouterr().err
+    with PredictionFile(own.parent / "work/predictions-query.h5") as found:
+        assert found.names == QUERIES[1:]
+
+
+def test_shards(own: Path, whole: Path):
+    work = own.parent / "work"
+    for name in ("predictions-db.h5", "predictions-query.h5"):
+        (work / name).unlink()
+        (work / f"{name}.manifest.json").unlink()
+    for number in (1, 2):
+        assert run("recognise", own, "--shard", f"{number}/2") == 0
+        assert not (work / "predictions-db.h5").exists()
+    assert run("recognise", own, "--overwrite") == 0
+    with (
+        PredictionFile(work / "predictions-query.h5") as a,
+        PredictionFile(whole.parent / "work/predictions-query.h5") as b,
+    ):
+        for name in QUERIES:
+            np.testing.assert_array_equal(a.read(name).ids, b.read(name).ids)
+
+
+def test_weights_of_another_vocabulary_stop(own: Path, capsys: pytest.CaptureFixture):
+    other = own.parent / "other.txt"
+    other.write_text("0 0\n5 1\n")
+    weights = own.parent / "work/recognition.pt"
+    options = [f"dataset.vocabulary={other}", f"recognition.weights={weights}", "workspace=elsewhere"]
+    assert run("recognise", own, *options) == 2
+    said = capsys.readouterr().err
+    assert "made for another vocabulary (4 instances, the data 2" in said and len(said.strip().splitlines()) == 1
+
+
+def test_recognise_before_train_says_so(fresh: Path, capsys: pytest.CaptureFixture):
+    assert run("recognise", fresh) == 2 and "run `lbr train` first" in capsys.readouterr().err
