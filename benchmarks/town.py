@@ -21,11 +21,15 @@ from lbr.town import Shot, Town, build_town, photograph
 from lbr.town.viewpoints import look, query_shots, street_camera
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
+PLAIN = (  # how hard the town is for what everybody has
+    "candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8",
+    "run=exhaustive-plain",
+)  # fmt: skip
 VIEWS = 8  # queries before each twin
 
 
 def run() -> str:
-    config = load_config(CONFIG)
+    config = load_config(CONFIG, PLAIN)
     context = Context(config)
     make_town(context)
     run_flow(context)

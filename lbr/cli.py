@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
         if verb in SHARDED:
             sub.add_argument("--shard", metavar="I/N", help="do this share of the items; a later run packs them")
+        if verb == "run":
+            sub.add_argument("--from", dest="first", choices=STAGES, metavar="VERB", help="begin with this verb")
+            sub.add_argument("--until", dest="last", choices=STAGES, metavar="VERB", help="end with this verb")
         if verb in ("evaluate", "run"):
             sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
     return parser
@@ -105,7 +108,7 @@ def _run_flow(options: argparse.Namespace) -> int:
 
     skipped = left_out(context)
     reports: list[Report] = []
-    for verb in STAGES:
+    for verb in _verbs_between(options.first, options.last):
         if verb in skipped:
             print(f"{verb:<12} skipped: {skipped[verb]}")
         elif verb == "evaluate":
@@ -113,6 +116,17 @@ def _run_flow(options: argparse.Namespace) -> int:
         else:
             reports += _make(context, verb)
     return _exit_code(reports, context.dataset.problems)
+
+
+def _verbs_between(first: str | None, last: str | None) -> list[str]:
+    """The verbs of the flow from `first` to `last`, both with them. Raises ConfigError when there is none."""
+    from lbr.errors import ConfigError
+
+    verbs = list(STAGES)
+    chosen = verbs[verbs.index(first) if first else 0 : verbs.index(last) + 1 if last else None]
+    if not chosen:
+        raise ConfigError(f"--from {first} comes after --until {last}; the order is {', '.join(verbs)}")
+    return chosen
 
 
 def _context(options: argparse.Namespace) -> Context:

@@ -9,11 +9,12 @@ from pydantic import Field
 from lbr.features.aliked import Aliked, AlikedSettings
 from lbr.features.disk import Disk, DiskSettings
 from lbr.features.extractor import Extractor
+from lbr.features.resnetxn import ResNetXN, ResNetXNSettings
 from lbr.features.sift import Sift, SiftSettings
 from lbr.features.xfeat import XFeat, XFeatSettings
 
-EXTRACTORS: dict[str, Any] = {"sift": Sift, "aliked": Aliked, "disk": Disk, "xfeat": XFeat}
-ExtractorConfig = Annotated[SiftSettings | AlikedSettings | DiskSettings | XFeatSettings, Field(discriminator="name")]
+EXTRACTORS: dict[str, Any] = {"sift": Sift, "aliked": Aliked, "disk": Disk, "xfeat": XFeat, "resnetxn": ResNetXN}
+ExtractorConfig = Annotated[SiftSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings, Field(discriminator="name")]
 
 
 def make_extractor(config: ExtractorConfig) -> Extractor:

@@ -100,7 +100,7 @@ class SearchedScene:
         if file is None:
             return None, ()
         if name not in file:
-            return None, ("nothing was recognised in it: it has no prediction; plain matching, global search",)
+            return None, ("it has no prediction: nothing recognised, so plain matching with all db images",)
         return file.read(name), ()
 
     def _candidates(self, name: str, found: RecognisedInstances | None) -> Candidates | Iterable[Candidates] | None:

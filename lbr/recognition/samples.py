@@ -170,7 +170,7 @@ def growing_sizes(size: tuple[int, int], shares: Sequence[float], epochs: int) -
     """
     part = np.minimum(np.arange(epochs) * len(shares) // epochs, len(shares) - 1)
     width, height = (np.maximum(1, np.round(side * np.asarray(shares) / 32)).astype(int) * 32 for side in size)
-    return [(int(width[p]), int(height[p])) for p in part]
+    return [size if shares[p] == 1 else (int(width[p]), int(height[p])) for p in part]
 
 
 def hold_out(

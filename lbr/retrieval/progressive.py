@@ -40,9 +40,12 @@ def progressive_search(
 ) -> Iterator[Candidates]:
     """The steps of the search, one at a time; no db image comes twice, none below min_cosine at all.
 
-    fallback: db images of a pairs file, for fallback=list. With features on both sides, `global` orders all images by
-    likeness; where the query has neither instances nor a feature, they come in the index's order.
+    fallback: db images of a pairs file, for fallback=list. A query with neither instances nor a feature is compared
+    with all images at once, as there is nothing to choose by.
     """
+    if not len(query.instances) and not len(query.feature) and settings.fallback == "global":
+        yield _step(index, np.arange(len(index)), np.zeros(len(index)), "exhaustive")
+        return
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images

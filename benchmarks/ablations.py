@@ -1,0 +1,148 @@
+"""What each part is worth, on the demo town: search, matching, refinement, number of keypoints, quality of the labels.
+
+Every variant localizes the same queries in the same map (those with fewer keypoints in maps of their own).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import table
+from lbr.config import Config, load_config
+from lbr.evaluation import pose_errors, score_by_condition
+from lbr.io.features_file import FeatureFile
+from lbr.io.labels import mask_path, read_mask
+from lbr.io.text_lists import read_poses
+from lbr.localization.localizer import Localizer
+from lbr.pipeline.scenes import make_stylized, make_town
+from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import STAGES, left_out
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.types import InstancePrediction, Localization
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
+PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.8")
+EXHAUSTIVE = ("candidates.name=exhaustive",)
+UNREFINED = ("localization.refinement.enabled=false",)
+KEYPOINTS = (4096, 2048, 1024, 512)
+CELLS = 128  # of a side of the grid of true labels
+WRONG = 0.3
+
+Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
+
+
+@dataclass
+class Relabelled(SearchedScene):
+    """The scene as asked with other predictions of the queries."""
+
+    relabel: Relabel | None = None
+
+    def _prediction(self, name: str) -> tuple[InstancePrediction | None, tuple[str, ...]]:
+        found, notes = super()._prediction(name)
+        return (self.relabel(name, found) if self.relabel and found else found), notes
+
+
+def run() -> str:
+    context = _prepared(())
+    truth = partial(_true_labels, context, load_vocabulary(context))
+    rows = [
+        _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *PLAIN, *UNREFINED)),
+        _row("exhaustive, plain", context, (*EXHAUSTIVE, *PLAIN)),
+        _row("progressive, plain", context, PLAIN),
+        _row("progressive, instance-wise, not refined", context, UNREFINED),
+        _row("progressive, instance-wise (default)", context, ()),
+        _row("... labels true", context, (), truth),
+        _row(f"... {WRONG:.0%} of the labels wrong", context, (), partial(_wrong_labels, load_vocabulary(context).num_classes)),
+        _row("... no labels, global search", context, (), lambda name, found: None),
+    ]
+    for count in KEYPOINTS:
+        fewer = _prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
+        rows.append(_row(f"{count} keypoints, exhaustive, plain", fewer, (*EXHAUSTIVE, *PLAIN)))
+        rows.append(_row(f"{count} keypoints, default", fewer, ()))
+    head = ["variant", "day", "night", "compared, day", "night", "median s", "refined but > 5 m or 10 deg"]
+    return table(head, rows)
+
+
+def _prepared(overrides: tuple[str, ...]) -> Context:
+    """The town with everything up to its map and index made."""
+    context = Context(load_config(CONFIG, overrides))
+    for stage in (make_town, make_stylized):
+        stage(context)
+    skipped = left_out(context)
+    for verb in ("train", "recognise", "extract", "pairs", "match", "reconstruct", "index"):
+        if verb not in skipped:
+            STAGES[verb](context)
+    return context
+
+
+def _row(name: str, context: Context, overrides: tuple[str, ...], relabel: Relabel | None = None) -> list[str]:
+    base = context.config
+    config = load_config(
+        CONFIG, (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
+    )
+    start = time.perf_counter()
+    results = _localize(context, config, relabel)
+    seconds = [sum(r.timings.values()) for r in results]
+    queries = {q.name: q.condition for q in context.dataset.queries}
+    truth = {n: p for n, p in read_poses(context.dataset.truth).items() if n in queries}
+    errors = pose_errors({r.query: r.estimate.pose for r in results if r.estimate}, truth)
+    scores = score_by_condition(errors, queries, config.evaluation.thresholds)
+    share = {
+        c: 100 * np.mean([len(r.tried) for r in results if queries[r.query] == c]) / len(context.dataset.db_names)
+        for c in scores if c != "all"
+    }  # fmt: skip
+    refined = {r.query for r in results if r.status == "refined"}
+    wrong = sum(
+        n in refined and (p > 5 or d > 10)
+        for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
+    )
+    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return [
+        name, *(" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in share), *(f"{v:.1f} %" for v in share.values()),
+        f"{np.median(seconds):.3f}", f"{wrong} of {len(refined)}",
+    ]  # fmt: skip
+
+
+def _localize(context: Context, config: Config, relabel: Relabel | None) -> list[Localization]:
+    workspace = context.workspace
+    scene = Relabelled(
+        workspace.map, workspace.index, workspace.query_predictions, config.candidates, config.labelling,
+        config.recognition.ranking, relabel,
+    )  # fmt: skip
+    localizer = Localizer(scene.map, config.localization, seed=config.seed)
+    results = []
+    with FeatureFile(workspace.query_features) as file:
+        for query in context.dataset.queries:
+            asked = scene.ask(query.name, file.read(query.name))
+            results.append(
+                localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
+            )
+    return results
+
+
+def _true_labels(context: Context, vocabulary, name: str, found: InstancePrediction) -> InstancePrediction:  # noqa: ANN001
+    """What a perfect network would say."""
+    ids = read_mask(mask_path(context.dataset.labels.truth, name), vocabulary, (CELLS, CELLS)).astype(np.uint16)
+    presence = np.bincount(ids.ravel(), minlength=len(found.presence)).astype(np.float32) > 0
+    return replace(
+        found, ids=ids[..., None], confidences=np.ones((CELLS, CELLS, 1), np.float32), presence=presence.astype(np.float32)
+    )
+
+
+def _wrong_labels(num_classes: int, name: str, found: InstancePrediction) -> InstancePrediction:
+    """Each instance is, with probability WRONG, taken for another one, wherever it stands in the prediction."""
+    rng = np.random.default_rng([len(name), *name.encode()])
+    other = np.arange(num_classes)
+    mistaken = np.flatnonzero(rng.random(num_classes) < WRONG)
+    mistaken = mistaken[mistaken > 0]
+    other[mistaken] = rng.integers(1, num_classes, len(mistaken))
+    presence = np.zeros_like(found.presence)
+    np.maximum.at(presence, other, found.presence)
+    return replace(found, ids=other[found.ids].astype(np.uint16), presence=presence)
