@@ -25,7 +25,7 @@ from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import STAGES, left_out
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.types import InstancePrediction, Localization
+from lbr.types import InstancePrediction, InstanceVocabulary, Localization
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.8")
@@ -51,7 +51,8 @@ class Relabelled(SearchedScene):
 
 def run() -> str:
     context = _prepared(())
-    truth = partial(_true_labels, context, load_vocabulary(context))
+    vocabulary = load_vocabulary(context)
+    truth, wrong = partial(_true_labels, context, vocabulary), partial(_wrong_labels, vocabulary.num_classes)
     rows = [
         _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *PLAIN, *UNREFINED)),
         _row("exhaustive, plain", context, (*EXHAUSTIVE, *PLAIN)),
@@ -59,7 +60,7 @@ def run() -> str:
         _row("progressive, instance-wise, not refined", context, UNREFINED),
         _row("progressive, instance-wise (default)", context, ()),
         _row("... labels true", context, (), truth),
-        _row(f"... {WRONG:.0%} of the labels wrong", context, (), partial(_wrong_labels, load_vocabulary(context).num_classes)),
+        _row(f"... {WRONG:.0%} of the labels wrong", context, (), wrong),
         _row("... no labels, global search", context, (), lambda name, found: None),
     ]
     for count in KEYPOINTS:
@@ -121,19 +122,17 @@ def _localize(context: Context, config: Config, relabel: Relabel | None) -> list
     with FeatureFile(workspace.query_features) as file:
         for query in context.dataset.queries:
             asked = scene.ask(query.name, file.read(query.name))
-            results.append(
-                localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
-            )
+            results.append(localizer.localize_features(asked.features, query.camera, query.name, asked.candidates))
     return results
 
 
-def _true_labels(context: Context, vocabulary, name: str, found: InstancePrediction) -> InstancePrediction:  # noqa: ANN001
+def _true_labels(
+    context: Context, vocabulary: InstanceVocabulary, name: str, found: InstancePrediction
+) -> InstancePrediction:
     """What a perfect network would say."""
     ids = read_mask(mask_path(context.dataset.labels.truth, name), vocabulary, (CELLS, CELLS)).astype(np.uint16)
-    presence = np.bincount(ids.ravel(), minlength=len(found.presence)).astype(np.float32) > 0
-    return replace(
-        found, ids=ids[..., None], confidences=np.ones((CELLS, CELLS, 1), np.float32), presence=presence.astype(np.float32)
-    )
+    presence = (np.bincount(ids.ravel(), minlength=len(found.presence)) > 0).astype(np.float32)
+    return replace(found, ids=ids[..., None], confidences=np.ones((CELLS, CELLS, 1), np.float32), presence=presence)
 
 
 def _wrong_labels(num_classes: int, name: str, found: InstancePrediction) -> InstancePrediction:

@@ -49,7 +49,8 @@ class InstanceVocabulary:
         for what, values in (("colour", self.colours), ("class", self.classes)):
             unique, counts = np.unique(values, return_counts=True)
             if np.any(counts > 1) or unique[0] < 0:
-                raise ValueError(f"{what} {unique[counts > 1][:1] or unique[:1]} is negative or named twice")
+                wrong = unique[0] if unique[0] < 0 else unique[counts > 1][0]
+                raise ValueError(f"{what} {wrong} is negative or named twice")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InstanceVocabulary):

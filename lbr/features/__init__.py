@@ -14,7 +14,9 @@ from lbr.features.sift import Sift, SiftSettings
 from lbr.features.xfeat import XFeat, XFeatSettings
 
 EXTRACTORS: dict[str, Any] = {"sift": Sift, "aliked": Aliked, "disk": Disk, "xfeat": XFeat, "resnetxn": ResNetXN}
-ExtractorConfig = Annotated[SiftSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings, Field(discriminator="name")]
+ExtractorConfig = Annotated[
+    SiftSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings, Field(discriminator="name")
+]
 
 
 def make_extractor(config: ExtractorConfig) -> Extractor:

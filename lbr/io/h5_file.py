@@ -72,7 +72,7 @@ def groups_with(file: h5py.File, dataset: str) -> list[str]:
 
     try:
         file.visititems(visit)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError) as error:
         raise DataError(f"{file.filename}: broken h5 ({_first_line(error)}); delete it and make it again") from None
     return sorted(names)
 

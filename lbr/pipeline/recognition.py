@@ -36,10 +36,11 @@ def train(context: Context) -> list[Report]:
         },
         **context.dump("seed"),
     }
-    recipe = Recipe("train", config, {"images": digest_paths(paths)})
+    vocabulary = load_vocabulary(context)
+    inputs = {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)}
+    recipe = Recipe("train", config, inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
-    vocabulary = load_vocabulary(context)
     if not is_first_process():
         train_network(images, vocabulary, settings, open_parts(output, recipe).folder, context.config.seed)
         return []

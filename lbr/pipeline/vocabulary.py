@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from lbr.errors import DataError
 from lbr.io.labels import mask_path, read_colour_ids, read_vocabulary, vocabulary_of_colours, write_vocabulary
 from lbr.pipeline.stage import Context
+from lbr.pipeline.workspace import Recipe, digest_paths, making
 from lbr.types import InstanceVocabulary
 
 
 def load_vocabulary(context: Context) -> InstanceVocabulary:
-    """The dataset's vocabulary; where none is named, that of the colours that two label images or more show."""
-    labels, own = context.dataset.labels, context.workspace.vocabulary
+    """The dataset's vocabulary; where none is named, that of the colours that two label images or more show.
+
+    The latter is kept in the workspace. Raises DataError without label images, StaleOutput when they have changed.
+    """
+    labels, output = context.dataset.labels, context.workspace.vocabulary
     if labels.vocabulary is not None:
         return read_vocabulary(labels.vocabulary)
-    if not own.is_file():
-        paths = [mask_path(labels.masks, n) for n in context.dataset.db_names] if labels.masks else []
-        colours = [np.unique(read_colour_ids(path)) for path in paths if path.is_file()]
-        write_vocabulary(own, vocabulary_of_colours(colours))
-    return read_vocabulary(own)
+    if labels.masks is None:
+        raise DataError("the dataset has neither label images nor a vocabulary: set dataset.labels, dataset.vocabulary")
+    paths = [path for name in context.dataset.db_names if (path := mask_path(labels.masks, name)).is_file()]
+    recipe = Recipe("vocabulary", {}, {"labels": digest_paths(paths)})
+    if not context.reusable(output, recipe):
+        with making(output, recipe) as work:
+            vocabulary = vocabulary_of_colours(np.unique(read_colour_ids(path)) for path in paths)
+            write_vocabulary(output, vocabulary)
+            work.facts["summary"] = f"{vocabulary.num_classes - 1} instances in {len(paths)} label images"
+    return read_vocabulary(output)

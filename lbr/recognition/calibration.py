@@ -41,7 +41,7 @@ def fit_calibration(
         [log_factor, shift],
         lambda: F.binary_cross_entropy_with_logits(presence * log_factor.exp() + shift, present),
     )
-    return Calibration(float(log_temperature.exp()), float(log_factor.exp()), float(shift))
+    return Calibration(log_temperature.exp().item(), log_factor.exp().item(), shift.item())
 
 
 def _minimise(parameters: list[torch.Tensor], loss: callable) -> None:  # type: ignore[valid-type]

@@ -22,17 +22,17 @@ class PublishedRanking(Settings):
 
 
 class EvidenceRanking(Settings):
-    """The logarithm of the area that an instance is expected to fill, plus the log-odds of both heads for it.
+    """The sum over all cells, as a share of the image, of an instance's probability to the `power`, times the
+    classification head's probability to the `presence`.
 
-    Expected area: the sum of its probabilities over the cells, as a share of the image, so a stray cell is worth a
-    cell. presence: how much the classification head's log-odds count; peak: those of the instance's surest cells.
+    With power 1 that is the area that it is expected to fill; more lets sure areas count more than large ones. A stray
+    cell is worth a cell, however sure.
     """
 
     name: Literal["evidence"] = "evidence"
-    presence: float = Field(default=0.5, ge=0)
-    peak: float = Field(default=0.5, ge=0)
-    peak_area: float = Field(default=0.002, gt=0, lt=1, description="share of the image that its surest cells are")
-    min_area: float = Field(default=2e-4, ge=0, lt=1, description="expected areas below this share are not instances")
+    power: float = Field(default=2.0, gt=0)
+    presence: float = Field(default=0.25, ge=0)
+    min_score: float = Field(default=1e-5, ge=0, description="instances below it are not named")
 
 
 RankingConfig = Annotated[PublishedRanking | EvidenceRanking, Field(discriminator="name")]
@@ -70,32 +70,18 @@ def _published(prediction: InstancePrediction, settings: PublishedRanking) -> np
 
 
 def _evidence(prediction: InstancePrediction, settings: EvidenceRanking) -> np.ndarray:
-    area = expected_areas(prediction)
-    score = np.log(np.maximum(area, 1e-12)) + settings.peak * _log_odds(_peaks(prediction, settings.peak_area))
-    if len(prediction.presence):
-        score += settings.presence * _log_odds(prediction.presence.astype(np.float64))
-    return np.where(area >= max(settings.min_area, 1e-12), score, -np.inf)
+    """float64 [C], -inf for what is nowhere."""
+    weights = prediction.confidences.ravel().astype(np.float64) ** settings.power
+    score = np.bincount(prediction.ids.ravel(), weights, _num_classes(prediction)) / prediction.mask.size
+    present = np.clip(prediction.presence.astype(np.float64), 1e-3, 1)
+    score[: len(present)] *= present**settings.presence
+    return np.where(score >= max(settings.min_score, 1e-12), score, -np.inf)
 
 
 def expected_areas(prediction: InstancePrediction) -> np.ndarray:
     """float64 [C]: share of the image that each class is expected to fill."""
     sums = np.bincount(prediction.ids.ravel(), prediction.confidences.ravel(), minlength=_num_classes(prediction))
     return sums / prediction.mask.size
-
-
-def _peaks(prediction: InstancePrediction, share: float) -> np.ndarray:
-    """float64 [C]: the confidence that at least `share` of the cells reach for the class; 0 where fewer name it."""
-    ids, confidences = prediction.ids.ravel(), prediction.confidences.ravel()
-    order = np.lexsort((-confidences, ids))
-    counts = np.bincount(ids, minlength=_num_classes(prediction))
-    place = np.cumsum(counts) - counts + max(1, round(share * prediction.mask.size)) - 1
-    reached = counts > place - (np.cumsum(counts) - counts)
-    return np.where(reached, confidences[order][np.minimum(place, len(order) - 1)], 0.0)
-
-
-def _log_odds(probability: np.ndarray) -> np.ndarray:
-    p = np.clip(probability, 1e-4, 1 - 1e-4)
-    return np.log(p / (1 - p))
 
 
 def _num_classes(prediction: InstancePrediction) -> int:

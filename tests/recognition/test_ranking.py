@@ -7,7 +7,7 @@ from lbr.recognition.masks import full_mask
 from lbr.recognition.ranking import EvidenceRanking, PublishedRanking, RankingConfig, expected_areas, rank_instances
 from lbr.types import InstancePrediction
 
-RANKINGS = [PublishedRanking(), EvidenceRanking(), EvidenceRanking(presence=0, peak=0, min_area=0)]
+RANKINGS = [PublishedRanking(), EvidenceRanking(), EvidenceRanking(power=1, presence=0, min_score=0)]
 
 
 def prediction(
@@ -40,7 +40,7 @@ def test_the_published_score_by_hand():
 def test_a_stray_pixel_leads_the_published_order_and_not_ours():
     assert rank_instances(stray(), PublishedRanking())[0].tolist() == [5, 3]
     assert rank_instances(stray(), EvidenceRanking())[0].tolist()[0] == 3
-    assert rank_instances(stray(), EvidenceRanking(min_area=0))[0].tolist() == [3, 5]
+    assert rank_instances(stray(), EvidenceRanking(min_score=0))[0].tolist() == [3, 5]
 
 
 def test_expected_areas():
@@ -50,15 +50,12 @@ def test_expected_areas():
 
 
 def test_the_evidence_score_by_hand():
-    """Surest cells: 0.002 of 1600 are 3. Presence 0.5 has log-odds 0."""
-    settings = EvidenceRanking(presence=0.5, peak=0.25, peak_area=0.002, min_area=0)
+    settings = EvidenceRanking(power=2, presence=0.5, min_score=0)
     p = stray()
     p.presence[3] = 0.2
-    p.confidences[:2, 0, 0] = 0.99  # two cells: fewer than three
-    area = expected_areas(p)[3]
     order, scores = rank_instances(p, settings)
-    wanted = np.log(area) + 0.25 * np.log(0.95 / 0.05) + 0.5 * np.log(0.2 / 0.8)
-    assert scores[order.tolist().index(3)] == pytest.approx(wanted, abs=1e-5)
+    wanted = (800 * 0.95**2 + 799 * 0.4**2 + 0.02**2 * 0) / 1600 * np.sqrt(0.2)
+    assert scores[order.tolist().index(3)] == pytest.approx(wanted, rel=1e-3)
 
 
 def test_the_classification_head_and_the_surest_cells_decide_between_equal_areas():
@@ -68,7 +65,7 @@ def test_the_classification_head_and_the_surest_cells_decide_between_equal_areas
         p = prediction(ids, confidences, 3, np.array(presence))
         assert rank_instances(p, EvidenceRanking())[0].tolist() == [first, 3 - first]
     confidences[:5] = 0.4
-    confidences[:2] = 0.9  # as much in the sum: 2 x .9 + 3 x .4
+    confidences[:2] = 0.9  # as much in the sum, 2 x .9 + 3 x .4, but surer
     assert rank_instances(prediction(ids, confidences, 3), EvidenceRanking())[0].tolist() == [1, 2]
 
 
