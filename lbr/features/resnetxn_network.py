@@ -41,6 +41,9 @@ class ResNetXNNetwork(nn.Module):
     heat: for each pixel the probability of a keypoint among its cell's 64 pixels and none (METHOD.md 8).
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         stem = [nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),

@@ -62,13 +62,13 @@ def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings, o
     if not len(a) or not len(b):
         return Matches.empty()
     near = nearest_neighbours(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
-    first, second = near.first - np.float32(offset), np.maximum(near.second - np.float32(offset), NONE)
+    first, second = near.first - np.float32(offset), near.second - np.float32(offset)
     keep = first >= -1 - TOLERANCE if offset else np.ones(len(a), bool)
     if settings.mutual:
         keep &= near.first >= near.best_of_b[near.index]
     if settings.ratio is not None:
         # L2 distances of unit vectors: d^2 = 2 - 2 cos. The only neighbour there is passes.
-        keep &= (1 - first) < settings.ratio**2 * (1 - second)
+        keep &= ((1 - first) < settings.ratio**2 * (1 - second)) | (second <= NONE)
     if settings.max_distance is not None:
         keep &= first >= 1 - settings.max_distance**2 / 2
     rows = np.flatnonzero(keep)

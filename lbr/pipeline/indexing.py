@@ -46,7 +46,7 @@ def make_index(context: Context) -> list[Report]:
         with PredictionFile(workspace.db_predictions) as file:
             features = {name: file.read(name).feature for name in scene.names if name in file}
         index = build_index(shares, features, load_vocabulary(context).num_classes, context.config.index.min_share)
-        unfinished = workspace.index.with_name(f".{workspace.index.name}.{recipe.identity}")
+        unfinished = workspace.index.with_name(f".{workspace.index.name}.{recipe.identity}.tmp")
         write_index(unfinished, index)
         np.save(unfinished / LABELS, labels)
         remove(workspace.index)

@@ -13,7 +13,7 @@ from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import LocalizeQuery
 from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_text, problems_of
-from lbr.retrieval.candidates import ListedCandidates
+from lbr.retrieval.candidates import pairs_file
 from lbr.types import Status
 
 
@@ -45,8 +45,8 @@ def _recipe(context: Context) -> Recipe:
     workspace, config = context.workspace, context.config
     inputs = identities(workspace.map, workspace.query_features)
     inputs["queries"] = digest_text(repr(context.dataset.queries))
-    if isinstance(config.candidates, ListedCandidates):
-        inputs["candidates"] = digest_files([config.candidates.path])
+    if listed := pairs_file(config.candidates):
+        inputs["candidates"] = digest_files([listed])
     inputs |= weights_digest(config.localization.matcher)
     sections = context.dump("localization", "candidates", "seed")
     if context.uses_instances:

@@ -100,7 +100,7 @@ class SearchedScene:
         if file is None:
             return None, ()
         if name not in file:
-            return None, ("it has no prediction: nothing recognised, so plain matching with all db images",)
+            return None, ("it has no prediction: nothing recognised, so plain matching",)
         return file.read(name), ()
 
     def _candidates(self, name: str, found: RecognisedInstances | None) -> Candidates | Iterable[Candidates] | None:

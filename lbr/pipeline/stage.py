@@ -170,5 +170,5 @@ def identities(*outputs: Path) -> dict[str, str]:
 
 def weights_digest(settings: Settings) -> dict[str, str]:
     """The digest of a checkpoint that settings name: other weights under the same name are another input."""
-    path = getattr(settings, "weights", None)
+    path = getattr(getattr(settings, "engine", None) or settings, "weights", None)
     return {"weights": digest_files([path])} if path else {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lbr.errors import DataError
+from lbr.errors import ConfigError, DataError
 from lbr.io.text_lists import read_pairs
 from lbr.retrieval.progressive import ProgressiveCandidates
 from lbr.settings import ConfigPath, Settings
@@ -31,6 +32,15 @@ class ListedCandidates(Settings):
 CandidatesConfig = Annotated[
     ExhaustiveCandidates | ListedCandidates | ProgressiveCandidates, Field(discriminator="name")
 ]
+
+
+def pairs_file(config: CandidatesConfig) -> Path | None:
+    """The pairs file that candidates come from. Raises ConfigError when one is asked for and not named."""
+    if isinstance(config, ProgressiveCandidates) and config.fallback == "list":
+        if config.path is None:
+            raise ConfigError("candidates.fallback=list needs candidates.path: a pairs file, `query db` per line")
+        return config.path
+    return config.path if isinstance(config, ListedCandidates) else None
 
 
 class Proposer:

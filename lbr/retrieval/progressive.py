@@ -62,7 +62,7 @@ def progressive_search(
         rest = rest[np.argsort(-likeness[rest], kind="stable")][: settings.fallback_images]
     elif settings.fallback == "list":
         where = {name: i for i, name in enumerate(index.names)}
-        listed = [where[name] for name in fallback if name in where and left[where[name]]]
+        listed = [where[name] for name in dict.fromkeys(fallback) if name in where and left[where[name]]]
         rest = np.array(listed[: settings.fallback_images], np.int64)
     else:
         return

@@ -39,6 +39,12 @@ def xfeat_weights() -> dict[str, Any]:
     return XFeat().net.state_dict()
 
 
+def resnetxn_weights() -> dict[str, Any]:
+    from lbr.features.resnetxn_network import ResNetXNNetwork
+
+    return ResNetXNNetwork().state_dict()
+
+
 # name -> (settings that make a random network find something, its weights, the width of its descriptors,
 # the shift in pixels that it is equivariant to, the share of keypoints that must follow)
 CASES: dict[str, tuple[dict[str, Any], Callable[[], dict] | None, int, int, float]] = {
@@ -46,6 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], dict] | None, int, int, floa
     "aliked": ({"model": "aliked-t16", "detection_threshold": 0.0}, aliked_weights, 64, 32, 0.8),
     "disk": ({}, disk_weights, 128, 32, 0.5),
     "xfeat": ({"detection_threshold": 0.0}, xfeat_weights, 64, 32, 0.8),
+    "resnetxn": ({}, resnetxn_weights, 128, 32, 0.8),
 }
 
 

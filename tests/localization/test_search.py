@@ -1,0 +1,301 @@
+"""The search in steps: lazily, without comparing twice, within its budgets, and never losing the best attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lbr.io.colmap import ModelArrays
+from lbr.localization import search as module
+from lbr.localization.localizer import LocalizationSettings, Localizer
+from lbr.mapping.map import Map, build_map
+from lbr.types import Candidates, LocalFeatures, Localization, Matches, Status
+from tests.localization.test_localizer import POSE, TwoPlaces, errors, project_float32, settings
+from tests.synthetic import CAMERA, ExactWorld, arc_poses, unit_rows
+
+NEVER = {"verification": {"min_inliers": 10_000}}
+
+
+class Steps:
+    """Steps of db images, that remember how many were asked for."""
+
+    def __init__(self, *steps: Sequence[str]) -> None:
+        self.steps, self.taken = steps, 0
+
+    def __iter__(self) -> Iterator[Candidates]:
+        for number, names in enumerate(self.steps):
+            self.taken += 1
+            yield Candidates(tuple(names), tuple(-float(i) for i in range(len(names))), f"instance {number + 1}")
+
+
+class Comparing:
+    """A localizer that remembers which db images it matched, in their order."""
+
+    def __init__(self, scene: Map, options: LocalizationSettings | None = None) -> None:
+        self.localizer = Localizer(scene, options, threads=1)
+        self.compared: list[str] = []
+        inner = self.localizer._match
+
+        def match(features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
+            self.compared += [scene.names[i] for i in images]
+            return inner(features, images)
+
+        self.localizer._match = match  # type: ignore[method-assign]
+
+    def __call__(self, features: LocalFeatures, steps: Any) -> Localization:
+        return self.localizer.localize_features(features, CAMERA, "q", steps)
+
+
+def db(*numbers: int) -> list[str]:
+    return [f"db/{n}.png" for n in numbers]
+
+
+@pytest.fixture(scope="module")
+def two_places() -> TwoPlaces:
+    return TwoPlaces()
+
+
+# ---- steps
+
+
+def test_no_further_step_is_asked_for_once_a_pose_is_verified(world: ExactWorld):
+    compare, steps = Comparing(world.map()), Steps(db(3), db(1, 2), db(0))
+    found = compare(world.features(POSE), steps)
+    assert found.status is Status.REFINED and max(errors(found)) < 1e-6
+    assert steps.taken == 1 and compare.compared == db(3) and found.tried == tuple(db(3))
+    assert found.counts["candidates"] == 1 and len(found.steps) == 1
+
+
+def test_an_early_pose_compares_fewer_images_than_exhaustive_search(world: ExactWorld):
+    early, all_of_them = Comparing(world.map()), Comparing(world.map())
+    a, b = early(world.features(POSE), Steps(db(4), db(0, 1, 2, 3))), all_of_them(world.features(POSE), None)
+    assert a.status is b.status is Status.REFINED
+    assert len(early.compared) == 1 and sorted(all_of_them.compared) == db(0, 1, 2, 3, 4)
+    assert max(errors(a)) < 1e-6 and b.steps[0].source == "exhaustive"
+
+
+def test_an_image_is_compared_once_whatever_steps_name_it(world: ExactWorld):
+    compare, steps = Comparing(world.map(), settings(**NEVER)), Steps(db(2, 0), db(0, 4, 2), db(2, 0), db(1, 1, 4))
+    found = compare(world.features(POSE), steps)
+    assert compare.compared == db(2, 0, 4, 1) and found.tried == tuple(db(2, 0, 4, 1)), "in the order of the steps"
+    assert [step.names for step in found.steps] == [tuple(db(2, 0)), tuple(db(4)), tuple(db(1))]
+    assert steps.taken == 4 and found.status is Status.WEAK
+
+
+def test_a_step_says_where_it_came_from_and_what_came_of_it(two_places: TwoPlaces):
+    query = two_places.query({"here": 25, "there": 60}, {})
+    found = Comparing(two_places.world.map())(query, Steps(["here"], ["there"]))
+    first, second = found.steps
+    assert (first.source, first.names, first.matches, first.inliers, first.image_inliers) == (
+        "instance 1", ("here",), 25, 25, 25,
+    )  # fmt: skip
+    assert first.outcome == "25 inliers, 25 of one image; wanted 40, 10"
+    assert (second.source, second.names, second.outcome) == ("instance 2", ("there",), "accepted")
+    assert (second.matches, second.inliers, second.image_inliers) == (60, 60, 60)
+
+
+def test_a_step_without_a_pose_says_so(two_places: TwoPlaces):
+    found = Comparing(two_places.world.map())(two_places.query({"here": 7}, {}), Steps(["here"], ["there"]))
+    assert [step.outcome for step in found.steps] == [
+        "no pose: at most 7 matches with one image", "no pose: at most 0 matches with one image",
+    ]  # fmt: skip
+    assert [(step.inliers, step.image_inliers) for step in found.steps] == [(0, 0)] * 2
+    assert found.status is Status.FAILED and found.reason == "no pose: of 2 db images the best has 7 matches"
+
+
+@pytest.mark.parametrize("steps", [Steps(), Steps([]), Steps(["gone.png"])])
+def test_steps_of_nothing_fail_without_raising(world: ExactWorld, steps: Steps):
+    found = Comparing(world.map())(world.features(POSE), steps)
+    assert found.status is Status.FAILED and found.steps == () and found.tried == ()
+
+
+def test_candidates_that_are_not_in_the_map_are_counted_and_noted(world: ExactWorld):
+    found = Comparing(world.map(), settings(**NEVER))(world.features(POSE), Steps(["x", "db/1.png", "y", "x"], ["z"]))
+    assert found.counts["candidates_not_in_map"] == 3 and found.counts["candidates"] == 1
+    assert found.notes == ("2 candidates are not in the map", "1 candidates are not in the map")
+    assert [step.names for step in found.steps] == [("db/1.png",)]
+
+
+def scene_of(places: TwoPlaces, seen: dict[str, np.ndarray], there: Sequence[str] = ()) -> Map:
+    """A map of these images, each seeing these points; those named in `there` stand in the second place."""
+    world = places.world
+    poses = [world.poses["there" if name in there else "here"] for name in seen]
+    counts = [len(index) for index in seen.values()]
+    model = ModelArrays(
+        tuple(seen), (CAMERA,) * len(seen), tuple(poses), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([project_float32(p, world.points[i]) for p, i in zip(poses, seen.values(), strict=True)]),
+        np.concatenate(list(seen.values())).astype(np.int32), world.points, np.zeros(len(world.points), np.float32),
+    )  # fmt: skip
+    return build_map(model, [world.descriptors[index] for index in seen.values()], {})
+
+
+def test_images_compared_before_help_those_that_see_the_same(two_places: TwoPlaces):
+    """60 points in the first step's image, 60 in the second's, 20 of them in both: 100 only together."""
+    scene = scene_of(two_places, {"left": np.arange(60), "right": np.arange(40, 100)})
+    query = two_places.query({"here": 100}, {})
+    found = Comparing(scene, settings(verification={"min_inliers": 90}))(query, Steps(["left"], ["right"]))
+    assert [step.inliers for step in found.steps] == [60, 100] and found.steps[1].outcome == "accepted"
+    assert found.steps[1].image_inliers == 60 and found.status is Status.REFINED
+
+
+def test_a_place_that_was_tried_is_not_tried_again_for_another(two_places: TwoPlaces):
+    """The second step's image shares no point with the first's, which has more matches: it seeds its own place."""
+    compare = Comparing(two_places.world.map(), settings(**NEVER, max_clusters=1))
+    found = compare(two_places.query({"here": 39, "there": 30}, {}), Steps(["here"], ["there"]))
+    assert [step.inliers for step in found.steps] == [39, 30] and found.counts["clusters"] == 2
+
+
+def test_an_image_without_points_is_no_candidate(two_places: TwoPlaces):
+    scene = scene_of(two_places, {"blank": np.arange(0), "here": np.arange(150)})
+    compare = Comparing(scene)
+    found = compare(two_places.query({"here": 60}, {}), Steps(["blank"], ["blank", "here"]))
+    assert compare.compared == ["here"] and found.status is Status.REFINED
+
+
+# ---- which attempt is kept
+
+
+@pytest.mark.parametrize(
+    "good, order, winner",
+    [
+        pytest.param({"here": 35, "there": 20}, ["here", "there"], "here", id="the better came first"),
+        pytest.param({"here": 35, "there": 20}, ["there", "here"], "here", id="the better came second"),
+        pytest.param({"here": 35, "there": 60}, ["here", "there"], "there", id="a verified one came second"),
+        pytest.param({"here": 45, "there": 90}, ["here", "there"], "here", id="the first that is verified ends it"),
+    ],
+)
+def test_the_best_attempt_survives_later_steps(two_places: TwoPlaces, good: dict, order: list[str], winner: str):
+    """METHOD.md 11 and 12: what is accepted later never overwrites a better earlier pose."""
+    found = Comparing(two_places.world.map())(two_places.query(good, {}), Steps(*([name] for name in order)))
+    assert found.reference == winner and max(errors(found, two_places.pose[winner])) < 1e-4
+    assert found.status is (Status.REFINED if good[winner] >= 40 else Status.WEAK)
+    assert found.counts["inliers_before_refinement"] == good[winner]
+    if found.status is Status.WEAK:
+        assert f"{good[winner]} inliers" in found.reason and "wanted 40 and 10" in found.reason
+        assert [step.outcome != "accepted" for step in found.steps] == [True, True]
+
+
+def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
+    """50 inliers of two images, 25 and 30 of each where 35 are wanted of one; then 40 of a single image."""
+    seen = {"left": np.r_[0:30, 50:100], "right": np.r_[25:50, 100:150], "there": np.arange(150, 300)}
+    scene = scene_of(two_places, seen, there=["there"])
+    limits = {"min_inliers": 40, "min_image_inliers": 35}
+    query = two_places.query({"here": 50, "there": 40}, {})
+    found = Comparing(scene, settings(verification=limits))(query, Steps(["left", "right"], ["there"]))
+    assert [step.inliers for step in found.steps] == [50, 40] and found.steps[0].image_inliers == 30
+    assert found.reference == "there" and found.status is Status.REFINED
+
+
+@pytest.fixture
+def looks_alike(two_places: TwoPlaces) -> Comparing:
+    """A localizer for which refinement keeps 10 inliers only where the first place was matched."""
+    compare = Comparing(two_places.world.map())
+    inner, names = compare.localizer._refined, compare.localizer.scene.names
+
+    def refined(features: LocalFeatures, found: Any) -> Any:
+        estimate, pairs = inner(features, found)
+        kept = np.cumsum(estimate.inliers) <= (10 if names[found.reference] == "here" else len(pairs))
+        return replace(estimate, inliers=estimate.inliers & kept), pairs
+
+    compare.localizer._refined = refined  # type: ignore[method-assign]
+    return compare
+
+
+def test_a_look_alike_that_refinement_does_not_keep_is_not_verified(two_places: TwoPlaces, looks_alike: Comparing):
+    """60 inliers in the wrong place, 45 in the right one."""
+    found = looks_alike(two_places.query({"here": 60, "there": 45}, {}), Steps(["here"], ["there"]))
+    assert found.reference == "there" and found.status is Status.REFINED
+    assert "look-alike" in found.steps[0].outcome and found.steps[1].outcome == "accepted"
+
+
+def test_a_look_alike_alone_is_weak_and_says_why(two_places: TwoPlaces, looks_alike: Comparing):
+    found = looks_alike(two_places.query({"here": 60}, {}), Steps(["here"], ["there"]))
+    assert found.status is Status.WEAK and "refinement keeps 17 %" in found.reason
+    assert found.estimate.num_inliers == 60, "the pose before refinement, which wandered off"
+
+
+def test_fewer_inliers_than_a_weak_pose_needs_in_every_step(two_places: TwoPlaces):
+    """29 pairs are not tried at all; of 50, 20 agree on a pose."""
+    compare = Comparing(two_places.world.map(), settings(verification={"weak_inliers": 30}))
+    found = compare(two_places.query({"here": 29, "there": 20}, {"there": 30}), Steps(["here"], ["there"]))
+    assert found.status is Status.FAILED and found.estimate is None
+    assert found.steps[0].inliers == 0 and 20 <= found.steps[1].inliers < 30
+
+
+# ---- budgets
+
+
+def test_the_budget_of_images(world: ExactWorld):
+    compare, steps = Comparing(world.map(), settings(**NEVER, max_images=3)), Steps(db(0, 1), db(2, 3), db(4), db(4))
+    found = compare(world.features(POSE), steps)
+    assert compare.compared == db(0, 1, 2) and steps.taken == 3, "the third is refused, no fourth is asked for"
+    assert found.status is Status.WEAK and max(errors(found)) < 1e-5, "the best attempt is told all the same"
+    assert found.notes == (
+        "1 candidates of a step left out: max_images is reached",
+        "search ended without a verified pose: 3 db images spent",
+    )
+
+
+def test_one_step_of_more_images_than_the_budget_says_so(world: ExactWorld):
+    compare = Comparing(world.map(), settings(**NEVER, max_images=2))
+    found = compare(world.features(POSE), None)
+    assert compare.compared == db(0, 1) and found.notes == ("3 candidates of a step left out: max_images is reached",)
+
+
+def test_a_budget_that_suffices_leaves_no_note(world: ExactWorld):
+    found = Comparing(world.map(), settings(max_images=2))(world.features(POSE), Steps(db(0, 1), db(2)))
+    assert found.status is Status.REFINED and found.notes == ()
+
+
+def test_the_budget_of_time(world: ExactWorld, monkeypatch: pytest.MonkeyPatch):
+    """The clock stands still but for 30 ms before each step; after 70 ms no step is begun."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def slow() -> Iterator[Candidates]:
+        for names in (db(0), db(1), db(2), db(3)):
+            clock.now += 0.03
+            yield Candidates(tuple(names), (0.0,), "global")
+
+    compare = Comparing(world.map(), settings(**NEVER, max_ms=70))
+    found = compare(world.features(POSE), slow())
+    assert compare.compared == db(0, 1)
+    assert found.notes == ("search ended without a verified pose: 70 ms spent",) and found.status is Status.WEAK
+
+
+# ---- what must not depend on chance
+
+
+def test_steps_give_the_same_bits_each_time(world: ExactWorld):
+    query = world.features(POSE, noise_px=1.0)
+    a, b = (Comparing(world.map(), settings(**NEVER))(query, Steps(db(0), db(1, 2))) for _ in range(2))
+    assert a.estimate.pose.matrix.tobytes() == b.estimate.pose.matrix.tobytes() and a.steps == b.steps
+
+
+# ---- labels on both sides
+
+
+def test_labels_of_the_map_reach_the_matcher(world: ExactWorld):
+    """Every point twice as likely to be taken for its twin of another instance: only labels tell them apart."""
+    rng = np.random.default_rng(0)
+    half = len(world.points) // 2
+    descriptors = np.concatenate([unit_rows(half, 32, rng)] * 2)
+    twins = ExactWorld(world.points, descriptors, CAMERA, world.poses)
+    plain, query = twins.map(), twins.features(arc_poses(7)[2])
+    instance = lambda points: np.where(points < half, 1, 2).astype(np.int32)  # noqa: E731
+    labelled = plain.labelled(instance(plain.point_index))
+    xy = project_float32(POSE, world.points)
+    shown = LocalFeatures(
+        query.keypoints, query.scores, query.descriptors, query.image_size,
+        instance(np.array([np.abs(xy - k).sum(1).argmin() for k in query.keypoints])),
+    )  # fmt: skip
+    matcher = {"matcher": {"name": "instancewise"}}
+    told = Comparing(labelled, settings(**matcher))(shown, Steps(db(2)))
+    assert told.status is Status.REFINED and max(errors(told)) < 1e-5
+    untold = Comparing(plain, settings(**matcher))(shown, Steps(db(2)))
+    assert untold.steps[0].inliers < 0.5 * told.steps[0].inliers

@@ -1,0 +1,367 @@
+"""Localization by recognition through the command line, on the rendered scene with label images; and the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from lbr.cli import OTHERS, STAGES, main
+from lbr.config import load_config
+from lbr.features.labelling import LabellingSettings
+from lbr.io.colmap import project
+from lbr.io.files import remove
+from lbr.io.labels import write_mask
+from lbr.io.predictions_file import prediction_to_arrays, write_predictions
+from lbr.mapping.map import open_map
+from lbr.pipeline.results import read_localizations
+from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.workspace import Workspace
+from lbr.retrieval.index import open_index
+from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
+from tests.synthetic import RenderedScene, box_points
+
+ROOT = Path(__file__).resolve().parents[2]
+VOCABULARY = InstanceVocabulary(np.array([0, 0x0A141E, 0x0A1428, 0x14141E]), np.arange(4, dtype=np.int32))
+MASK = (120, 90)  # a quarter of the photographs: label images may be of another size
+CONFIG = """
+candidates: {name: progressive, images_per_step: 2}
+recognition:
+  input_size: [64, 64]
+  network: {name: pspf, encoder: resnet18, encoder_depth: 3, channels: 16, dropout: 0}
+  training: {epochs: 1, batch_size: 4, holdout: 0.2, precision: float32, device: cpu, on_the_fly: never}
+  prediction: {device: cpu, precision: float32, top_k: 3, pictures: false}
+"""
+LABELLED = ["localization={matcher: {name: instancewise}}", "parallel.workers=1"]
+
+
+def true_mask(scene: RenderedScene, name: str) -> np.ndarray:
+    """Classes [H, W] of one photograph: the left, the middle and the right third of the box of points."""
+    points = box_points(150)
+    third = 1 + np.digitize(points[:, 0], np.quantile(points[:, 0], [1 / 3, 2 / 3]))
+    xy = project(scene.camera, scene.poses[name], points) * (np.array(MASK) / scene.camera.size)
+    column, row = np.meshgrid(np.arange(MASK[0]) + 0.5, np.arange(MASK[1]) + 0.5)
+    distance, nearest = cKDTree(xy).query(np.stack([column, row], -1).reshape(-1, 2))
+    return np.where(distance < 6, third[nearest], 0).reshape(MASK[::-1]).astype(np.int32)
+
+
+def write_true_predictions(path: Path, scene: RenderedScene, names: Iterable[str], width: int) -> None:
+    """What a perfect network would say: the true mask, sure, and the same global feature for every image."""
+    feature = np.full(width, width**-0.5, np.float32)
+    made = []
+    for name in sorted(names):
+        mask = true_mask(scene, name)[..., None].astype(np.uint16)
+        presence = np.isin(np.arange(4), mask).astype(np.float32)
+        found = InstancePrediction(mask, np.full(mask.shape, 0.9, np.float32), presence, feature, scene.camera.size)
+        made.append((name, prediction_to_arrays(found)))
+    write_predictions(path, made, "")
+
+
+@pytest.fixture(scope="module")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, scene: RenderedScene, finished: Workspace, write_config: Callable
+) -> Path:
+    """The scene with label images of its db images, mapped, recognised and indexed. Read-only; `own` is a copy.
+
+    The network is hardly trained; in its predictions' place there are true ones of the queries.
+    """
+    folder = tmp_path_factory.mktemp("searched")
+    shutil.copytree(scene.root, folder / "scene")
+    shutil.copytree(finished.root, folder / "work")
+    for name in scene.db:
+        path = (folder / "scene/global_seg_instance" / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mask(path, true_mask(scene, name), VOCABULARY)
+    config = write_config(folder, folder / "scene", CONFIG)
+    assert run(config, "--until", "index") == 0
+    work = Workspace(folder / "work")
+    write_true_predictions(work.query_predictions, scene, scene.queries, open_index(work.index).features.shape[1])
+    return config
+
+
+@pytest.fixture(scope="module")
+def located(searched: Path) -> list[dict[str, Any]]:
+    assert run(searched, "--from", "localize", "run=located") == 0
+    return results(searched, "located")
+
+
+@pytest.fixture
+def own(tmp_path: Path, searched: Path, scene: RenderedScene, write_config: Callable) -> Path:
+    """A copy of the workspace over the same photographs."""
+    shutil.copytree(searched.parent / "work", tmp_path / "work")
+    return write_config(tmp_path, searched.parent / "scene", CONFIG)
+
+
+def run(config: Path, *more: str) -> int:
+    return main(["run", "--config", str(config), *LABELLED, *more])
+
+
+def verb(name: str, config: Path, *more: str) -> int:
+    return main([name, "--config", str(config), *LABELLED, *more])
+
+
+def results(config: Path, name: str) -> list[dict[str, Any]]:
+    return read_localizations(config.parent / f"work/runs/{name}/localizations.jsonl")
+
+
+def one_line(capsys: pytest.CaptureFixture) -> str:
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == 1, said
+    return said
+
+
+# ---- the index
+
+
+def test_the_index_is_of_the_label_images(searched: Path, scene: RenderedScene):
+    work = Workspace(searched.parent / "work")
+    index, world = open_index(work.index), open_map(work.map)
+    assert index.names == world.names == tuple(sorted(scene.db)) and index.num_classes == 4
+    for i, name in enumerate(index.names):
+        mask = true_mask(scene, name)
+        for instance in (1, 2, 3):
+            assert index.areas[i, instance] == pytest.approx(np.mean(mask == instance), abs=1e-6)
+    assert index.features.shape[1] > 0
+    np.testing.assert_allclose(np.linalg.norm(index.features.astype(np.float32), axis=1), 1, atol=1e-2)
+    manifest = json.loads((work.root / "index.manifest.json").read_text())
+    assert "3 instances in 7 images" in manifest["summary"] and manifest["problems"] == []
+    assert [p for p in work.root.rglob("*") if p.name.startswith(".")] == []
+
+
+def test_labels_of_observations_are_those_of_their_pixels(searched: Path, scene: RenderedScene):
+    """The label image is a quarter of the photograph's size."""
+    work = Workspace(searched.parent / "work")
+    labels, world = np.load(work.index / "labels.npy"), open_map(work.map)
+    assert labels.dtype == np.int32 and labels.shape == world.point_index.shape
+    for i, name in enumerate(world.names):
+        column, row = (world.keypoints[world.observations(i)] / 4).astype(int).T
+        np.testing.assert_array_equal(labels[world.observations(i)], true_mask(scene, name)[row, column])
+    assert np.mean(labels > 0) > 0.5
+
+
+# ---- localization
+
+
+def test_every_query_is_found_in_steps_by_instances(located: list, searched: Path, scene: RenderedScene):
+    assert [r["query"] for r in located] == scene.queries and {r["status"] for r in located} == {"refined"}
+    order = {name: np.bincount(true_mask(scene, name).ravel(), minlength=4)[1:] for name in scene.queries}
+    for r in located:
+        assert [instance for instance, _ in r["instances"]] == (1 + np.argsort(-order[r["query"]])).tolist()
+        scores = [score for _, score in r["instances"]]
+        assert scores == sorted(scores, reverse=True) and 0 < scores[-1] <= scores[0] <= 1
+        assert r["steps"][0]["source"] == f"instance {r['instances'][0][0]}"
+        assert r["steps"][-1]["outcome"] == "accepted"
+        assert [name for step in r["steps"] for name in step["names"]] == r["tried"]
+        assert len(r["tried"]) <= 4 < len(scene.db), "fewer than exhaustive search compares"
+        assert set(r["steps"][0]) == {"source", "names", "matches", "inliers", "image_inliers", "outcome"}
+        assert r["notes"] == []
+    assert (searched.parent / "work/runs/located/report.html").is_file()
+
+
+def test_exhaustive_and_plain_in_the_same_workspace(own: Path, scene: RenderedScene):
+    """The index is not asked for, so its absence is no matter."""
+    shutil.rmtree(own.parent / "work/index")
+    plain = ["localization={matcher: {name: nearest, ratio: 0.8}}", "candidates={name: exhaustive}", "run=plain"]
+    assert main(["localize", "--config", str(own), "parallel.workers=1", *plain]) == 0
+    for r in results(own, "plain"):
+        assert set(r["tried"]) == set(scene.db) and r["instances"] == [] and r["steps"][0]["source"] == "exhaustive"
+
+
+def test_a_query_without_a_prediction_says_so(own: Path, scene: RenderedScene):
+    work = Workspace(own.parent / "work")
+    width = open_index(work.index).features.shape[1]
+    write_true_predictions(work.query_predictions, scene, scene.queries[1:], width)
+    assert verb("localize", own, "run=lacking") == 0
+    first, *others = results(own, "lacking")
+    assert first["notes"] == ["it has no prediction: nothing recognised, so plain matching"]
+    assert first["instances"] == [] and [s["source"] for s in first["steps"]] == ["exhaustive"]
+    assert set(first["tried"]) == set(scene.db) and first["status"] == "refined"
+    assert all(r["notes"] == [] and r["instances"] for r in others)
+
+
+def test_without_labels_it_matches_plainly(own: Path, searched: Path):
+    """Keypoints are not labelled on either side, but the search still goes by instances."""
+    assert verb("localize", own, "labelling.enabled=false", "run=unlabelled") == 0
+    assert all(r["steps"][0]["source"].startswith("instance") for r in results(own, "unlabelled"))
+
+
+@pytest.mark.parametrize("least, labelled", [(0.5, True), (0.95, False)])
+def test_keypoints_of_a_query_carry_the_instance_of_their_pixel(
+    searched: Path, scene: RenderedScene, least: float, labelled: bool
+):
+    """The prediction is sure to 0.9; what is less sure than the settings ask for is background."""
+    work, name = Workspace(searched.parent / "work"), scene.queries[0]
+    mask = true_mask(scene, name)
+    row, column = (part.ravel()[::7] for part in np.indices(mask.shape))
+    keypoints = np.float32(np.stack([4 * column + 2, 4 * row + 2], 1))
+    features = LocalFeatures(keypoints, np.ones(len(row), np.float32), np.eye(len(row), 4), scene.camera.size)
+    config = load_config(searched)
+    settings = LabellingSettings(min_confidence=least)
+    opened = SearchedScene(
+        work.map, work.index, work.query_predictions, config.candidates, settings, config.recognition.ranking
+    )
+    asked = opened.ask(name, features)
+    wanted = mask[row, column] * labelled
+    assert np.mean(asked.features.labels == wanted) > (0.93 if labelled else 0.999), "but at the borders of instances"
+    assert len(asked.instances) == len(np.unique(mask)) - 1 and asked.notes == ()
+    off = SearchedScene(
+        work.map, work.index, work.query_predictions, config.candidates, LabellingSettings(enabled=False),
+        config.recognition.ranking,
+    )  # fmt: skip
+    assert off.ask(name, features).features.labels is None and off.map.labels is None
+    assert opened.map.labels is not None and opened.map.features(0).labels is not None
+
+
+def test_the_fallback_list_is_read_and_its_change_is_noticed(own: Path, scene: RenderedScene, capsys):
+    listed = own.parent / "pairs.txt"
+    listed.write_text("".join(f"{query}\t{scene.db[2]}\n{query}\t{scene.db[4]}\n" for query in scene.queries))
+    options = ["candidates.max_instances=0", "candidates.fallback=list", f"candidates.path={listed}", "run=listed"]
+    assert verb("localize", own, *options) == 0
+    assert all(r["tried"] == [scene.db[2], scene.db[4]] for r in results(own, "listed"))
+    assert {s["source"] for r in results(own, "listed") for s in r["steps"]} == {"list"}
+    listed.write_text(listed.read_text().replace(scene.db[2], scene.db[3]))
+    capsys.readouterr()
+    assert verb("localize", own, *options) == 2
+    assert "was made from other candidates" in one_line(capsys)
+
+
+def test_a_fallback_list_that_is_not_named(own: Path, capsys: pytest.CaptureFixture):
+    assert verb("localize", own, "candidates.fallback=list", "run=x") == 2
+    assert "candidates.fallback=list needs candidates.path" in one_line(capsys)
+
+
+# ---- what is stale, missing, or asked for in vain
+
+
+def test_a_changed_share_makes_the_index_stale(own: Path, capsys: pytest.CaptureFixture):
+    assert verb("index", own, "index.min_share=0.05") == 2
+    assert "index.min_share=0.003, now 0.05; pass --overwrite" in one_line(capsys)
+    assert verb("index", own) == 0 and "[reused]" in capsys.readouterr().out
+    assert verb("localize", own, "run=x") == 0
+    assert verb("index", own, "index.min_share=0.05", "--overwrite") == 0
+    capsys.readouterr()
+    assert verb("localize", own, "run=x") == 2
+    assert "was made from other index" in one_line(capsys)
+
+
+def test_a_missing_label_image_is_a_problem_of_the_index(own: Path, scene: RenderedScene, capsys):
+    shutil.copytree(load_config(own).dataset.root, own.parent / "scene")
+    (own.parent / "scene/global_seg_instance/db/00.png").unlink()
+    capsys.readouterr()
+    assert verb("index", own, f"dataset.root={own.parent / 'scene'}", "--overwrite") == 1
+    assert "problem: db/00.png: " in capsys.readouterr().err
+    work = Workspace(own.parent / "work")
+    labels, world = np.load(work.index / "labels.npy"), open_map(work.map)
+    num = [np.count_nonzero(labels[world.observations(i)]) for i in range(len(world))]
+    assert open_index(work.index).offsets[1] == 0 and num[0] == 0 < min(num[1:])
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [("run", "set dataset.labels"), ("index", "set dataset.labels"), ("localize", "run `lbr index` first")],
+)
+def test_progressive_without_label_images_is_one_clear_line(
+    tmp_path: Path, scene: RenderedScene, finished: Workspace, write_config: Callable, capsys, name: str, said: str
+):
+    """And never plain matching of everything, unasked."""
+    shutil.copytree(finished.root, tmp_path / "work")
+    assert verb(name, write_config(tmp_path, scene.root, CONFIG), "run=x") == 2
+    assert said in one_line(capsys) and not (tmp_path / "work/runs/x").exists()
+
+
+@pytest.mark.parametrize(
+    "name, missing, said",
+    [
+        ("index", "predictions-db.h5", "run `lbr recognise` first"), ("index", "map", "run reconstruct first"),
+        ("localize", "predictions-query.h5", "run `lbr recognise` first"),
+        ("localize", "index", "run `lbr index` first"),
+    ],
+)  # fmt: skip
+def test_a_verb_before_its_time_says_what_to_run_first(own: Path, name: str, missing: str, said: str, capsys):
+    remove(own.parent / "work" / missing)
+    assert verb(name, own, "run=x") == 2
+    assert missing in (found := one_line(capsys)) and said in found
+
+
+# ---- parts of the flow
+
+
+def verbs_said(capsys: pytest.CaptureFixture) -> list[str]:
+    first_words = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    return [word for word in dict.fromkeys(first_words) if word in STAGES]
+
+
+def test_from_and_until_take_a_part_of_the_flow(own: Path, capsys: pytest.CaptureFixture):
+    assert run(own, "--from", "pairs", "--until", "reconstruct") == 0
+    assert verbs_said(capsys) == ["pairs", "match", "reconstruct"]
+    assert run(own, "--until", "train") == 0
+    assert verbs_said(capsys) == ["train"]
+    assert run(own, "--from", "index", "run=part") == 0
+    assert verbs_said(capsys) == ["index", "localize", "evaluate", "report"]
+    assert run(own, "--from", "index", "--until", "index") == 0
+    assert verbs_said(capsys) == ["index"]
+
+
+def test_from_after_until_is_refused(own: Path, capsys: pytest.CaptureFixture):
+    assert run(own, "--from", "localize", "--until", "match") == 2
+    assert "--from localize comes after --until match; the order is train, recognise, extract" in one_line(capsys)
+
+
+@pytest.mark.parametrize("option", ["--from", "--until"])
+def test_unknown_verbs_are_argparses(own: Path, option: str, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        run(own, option, "town")
+    assert stop.value.code == 2 and "invalid choice: 'town'" in capsys.readouterr().err
+
+
+# ---- the scripts at the top of the repository
+
+SCRIPTS = {  # file: verb, first, last, dataset
+    "train_aachen": ("train", None, None, "aachen"),
+    "test_aachen": ("recognise", None, None, "aachen"),
+    "run_reconstruct_aachen": ("run", "extract", "reconstruct", "aachen"),
+    "run_loc_aachen": ("run", "index", None, "aachen"),
+    "run_loc_aachn": ("run", "index", None, "aachen"),
+    "train_robotcar": ("train", None, None, "robotcar"),
+    "test_robotcar": ("recognise", None, None, "robotcar"),
+    "run_reconstruct_robotcar": ("run", "extract", "reconstruct", "robotcar"),
+    "run_loc_robotcar": ("run", "index", None, "robotcar"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_calls_a_verb_that_there_is(name: str):
+    script = ROOT / name
+    assert os.access(script, os.X_OK) and script.read_bytes().startswith(b"#!/usr/bin/env bash\nset -euo pipefail\n")
+    subprocess.run(["bash", "-n", script], check=True)
+    words = shlex.split(script.read_text().splitlines()[-1])
+    assert words[:4] == ["exec", ".venv/bin/python", "-m", "lbr"] and words[-1] == "$@"
+    given = dict(zip(words[5:-1:2], words[6:-1:2], strict=True))
+    kind, first, last, dataset = SCRIPTS[name]
+    assert words[4] == kind and kind in {**STAGES, **OTHERS}
+    assert (given.get("--from"), given.get("--until")) == (first, last)
+    config = load_config(ROOT / given["--config"])
+    assert config.dataset.name == dataset and given["--config"] == f"configs/{dataset}.yaml"
+    assert config.candidates.name == "progressive" and config.localization.matcher.name == "instancewise"
+
+
+@pytest.mark.parametrize("name", ["train_aachen", "run_loc_aachn"])
+def test_a_script_passes_on_its_arguments_from_any_folder(name: str, tmp_path: Path):
+    """To a dataset that is not there: one line says so, and where it was looked for."""
+    if not (ROOT / ".venv/bin/python").exists():
+        pytest.skip("no .venv in the checkout")
+    done = subprocess.run(
+        [ROOT / name, f"dataset.root={tmp_path / 'nowhere'}", f"workspace={tmp_path / 'work'}"], cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and str(tmp_path / "nowhere") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "work").exists()
