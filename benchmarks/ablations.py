@@ -105,8 +105,9 @@ def _row(name: str, context: Context, overrides: tuple[str, ...], relabel: Relab
         for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
     )
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    recall = [" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in share]
     return [
-        name, *(" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in share), *(f"{v:.1f} %" for v in share.values()),
+        name, *recall, *(f"{v:.1f} %" for v in share.values()),
         f"{np.median(seconds):.3f}", f"{wrong} of {len(refined)}",
     ]  # fmt: skip
 

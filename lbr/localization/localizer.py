@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.images import exif_focal_px, image_size, read_image
 from lbr.localization.refine import RefinementSettings, refine_with_frames
-from lbr.localization.search import Attempt, Log, Search, SearchSettings
+from lbr.localization.search import Attempt, Log, Refined, Search, SearchSettings
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.nearest import NearestSettings
@@ -94,7 +95,8 @@ class Localizer:
             return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
         search = Search(
             self.scene, features, camera, self.settings, f"{self.seed}/{name}",
-            lambda images: self._match(features, images), log,
+            lambda images: self._match(features, images),
+            partial(self._refined, features) if self.settings.refinement.enabled else None, log,
         )  # fmt: skip
         found = search.run(self._steps(candidates))
         log.counts["candidates"] = len(log.tried)
@@ -102,8 +104,7 @@ class Localizer:
             most = max(map(len, search.matched.values()), default=0)
             reason = f"no pose: of {len(log.tried)} db images the best has {most} matches"
             return self._result(name, Status.FAILED, reason, None, camera, log)
-        with log.timed("refine"):
-            return self._refine(features, found, name, log)
+        return self._conclude(search, found, name, log)
 
     def _steps(self, candidates: Candidates | Iterable[Candidates] | None) -> Iterator[Candidates]:
         if candidates is None:
@@ -140,19 +141,25 @@ class Localizer:
             return f"the image is {w}x{h}, its camera {cw}x{ch}; correct the query list"
         return None
 
-    def _refine(self, features: LocalFeatures, found: Attempt, name: str, log: Log) -> Localization:
+    def _refined(self, features: LocalFeatures, found: Attempt) -> Refined | None:
+        return refine_with_frames(self.scene, features, found.estimate, found.pairs, self.settings.refinement)
+
+    def _conclude(self, search: Search, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs
         log.counts["inliers_before_refinement"] = estimate.num_inliers
-        status = Status.VERIFIED if found.is_verified(limits) else Status.WEAK
-        if self.settings.refinement.enabled:
-            refined = refine_with_frames(self.scene, features, estimate, pairs, self.settings.refinement)
-            # With less than half of the inliers it has wandered off: the pose before is the better one.
-            if refined is not None and 2 * refined[0].num_inliers >= estimate.num_inliers:
-                estimate, pairs = refined
-                status = Status.REFINED if status is Status.VERIFIED else status
+        status = Status.VERIFIED if search.is_verified(found) else Status.WEAK
+        if search.refine is not None and found.refined is None:
+            with log.timed("refine"):
+                found = replace(found, refined=search.refine(found))
+        # With less than half of the inliers it has wandered off: the pose before is the better one.
+        if found.refined is not None and found.kept >= 0.5:
+            estimate, pairs = found.refined
+            status = Status.REFINED if status is Status.VERIFIED else status
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
-        if status is Status.WEAK:
+        if status is Status.WEAK and found.has_support(limits):
+            reason += f"; refinement keeps {100 * found.kept:.0f} % of them, wanted {100 * limits.min_kept:.0f} %"
+        elif status is Status.WEAK:
             reason += f"; wanted {limits.min_inliers} and {limits.min_image_inliers}"
         elif status is Status.REFINED:
             reason += f"; {estimate.num_inliers} after refinement"

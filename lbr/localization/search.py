@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import Field
@@ -19,11 +19,16 @@ from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matche
 
 
 class VerificationSettings(Settings):
-    """A pose is verified with this many inliers in all and from the best db image; under weak_inliers there is none."""
+    """A pose is verified with this many inliers in all and from the best db image; under weak_inliers there is none.
+
+    min_kept: refinement with covisible frames must keep this share of the inliers. Where a look-alike of the right place
+    was matched, what stands around it does not fit, and they melt away.
+    """
 
     min_inliers: int = Field(default=40, ge=4)
     min_image_inliers: int = Field(default=10, ge=4)
     weak_inliers: int = Field(default=12, ge=4)
+    min_kept: float = Field(default=0.7, ge=0)
 
 
 class SearchSettings(Settings):
@@ -37,17 +42,29 @@ class SearchSettings(Settings):
     max_ms: float | None = Field(default=None, gt=0, description="no further step is begun after so long")
 
 
+Refined = tuple[PoseEstimate, Correspondences]
+
+
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """A pose by RANSAC, the pairs it is from, the db image that supports it most."""
+    """A pose by RANSAC, the pairs it is from, the db image that supports it most.
+
+    refined: the pose and pairs after refinement, None when it was not tried or came to nothing.
+    """
 
     estimate: PoseEstimate
     pairs: Correspondences
     reference: int
     reference_inliers: int
+    refined: Refined | None = None
 
-    def is_verified(self, limits: VerificationSettings) -> bool:
+    def has_support(self, limits: VerificationSettings) -> bool:
         return self.estimate.num_inliers >= limits.min_inliers and self.reference_inliers >= limits.min_image_inliers
+
+    @property
+    def kept(self) -> float:
+        """Inliers after refinement as a share of those before."""
+        return self.refined[0].num_inliers / self.estimate.num_inliers if self.refined else 0.0
 
 
 @dataclass
@@ -74,6 +91,7 @@ class Log:
 class Search:
     """One query against the map. `match` compares it with db images (indices) at once, in their order.
 
+    refine: what refinement makes of an attempt, None when nothing; no function at all when it is switched off.
     best: the verified attempt, or of those that are not the one with most inliers.
     """
 
@@ -83,6 +101,7 @@ class Search:
     settings: SearchSettings
     seed: str
     match: Callable[[Sequence[int]], list[Matches]]
+    refine: Callable[[Attempt], Refined | None] | None
     log: Log
     best: Attempt | None = None
     matched: dict[int, Matches] = field(default_factory=dict)
@@ -102,7 +121,7 @@ class Search:
             with self.log.timed("pose"):
                 attempt = self._try(images)
             self._note(candidates.source, images, attempt)
-            if attempt is not None and attempt.is_verified(limits):
+            if attempt is not None and self.is_verified(attempt):
                 self.best = attempt
                 return attempt
             if attempt is not None and (
@@ -112,6 +131,11 @@ class Search:
         if self.best is None or self.best.estimate.num_inliers < limits.weak_inliers:
             return None
         return self.best
+
+    def is_verified(self, attempt: Attempt) -> bool:
+        """Support enough, and, where there is refinement, support that it keeps."""
+        limits = self.settings.verification
+        return attempt.has_support(limits) and (self.refine is None or attempt.kept >= limits.min_kept)
 
     def _spent(self, start: float) -> bool:
         settings = self.settings
@@ -130,9 +154,10 @@ class Search:
             self.log.count("candidates_not_in_map", unknown)
             self.log.notes.append(f"{unknown} candidates are not in the map")
         images = [i for i in known if self.scene.offsets[i + 1] > self.scene.offsets[i] and i not in self.matched]
-        if self.settings.max_images is not None:
-            images = images[: self.settings.max_images - len(self.matched)]
-        return images
+        room = len(images) if self.settings.max_images is None else self.settings.max_images - len(self.matched)
+        if len(images) > room:
+            self.log.notes.append(f"{len(images) - room} candidates of a step left out: max_images is reached")
+        return images[:room]
 
     def _try(self, new: Sequence[int]) -> Attempt | None:
         """The first verified pose of this step's places, or the one with most inliers; None when there is none.
@@ -155,7 +180,10 @@ class Search:
                 continue
             votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
             attempt = Attempt(estimate, pairs, int(votes.argmax()), int(votes.max()))
-            if attempt.is_verified(limits):
+            if self.refine is not None and attempt.has_support(limits):
+                with self.log.timed("refine"):
+                    attempt = replace(attempt, refined=self.refine(attempt))
+            if self.is_verified(attempt):
                 return attempt
             if best is None or estimate.num_inliers > best.estimate.num_inliers:
                 best = attempt
@@ -167,8 +195,10 @@ class Search:
         inliers, of_image = (attempt.estimate.num_inliers, attempt.reference_inliers) if attempt else (0, 0)
         if attempt is None:
             outcome = f"no pose: at most {matches} matches with one image"
-        elif attempt.is_verified(limits):
+        elif self.is_verified(attempt):
             outcome = "accepted"
+        elif attempt.has_support(limits):
+            outcome = f"{inliers} inliers, of which refinement keeps {100 * attempt.kept:.0f} %: a look-alike"
         else:
             outcome = (
                 f"{inliers} inliers, {of_image} of one image; wanted {limits.min_inliers}, {limits.min_image_inliers}"

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from lbr.errors import DataError
+from lbr.features.labelling import labelled
 from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask
 from lbr.io.predictions_file import PredictionFile
@@ -22,6 +23,8 @@ from lbr.pipeline.scoring import score
 from lbr.pipeline.stage import Context, Report
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workspace import problems_of, read_manifest, versions
+from lbr.recognition.masks import full_mask
+from lbr.types import LocalFeatures
 from lbr.visualization.report import ReportInputs, write_report
 
 
@@ -53,9 +56,15 @@ def make_report(context: Context) -> list[Report]:
 
 def with_recognition(inputs: ReportInputs, file: PredictionFile, context: Context) -> ReportInputs:
     """With what the network says of the queries, and with scores where their true label images are known."""
+    plain = inputs.features
+
+    def labelled_features(name: str) -> LocalFeatures | None:
+        features = plain(name)
+        return labelled(features, full_mask(file.read(name))[0]) if features and name in file else features
+
     inputs = replace(
         inputs, predictions=lambda name: file.read(name) if name in file else None,
-        ranking=context.config.recognition.ranking,
+        ranking=context.config.recognition.ranking, features=labelled_features,
     )  # fmt: skip
     truth = context.dataset.labels.truth
     if truth is None:

@@ -25,6 +25,7 @@ from lbr.visualization.naming import Named, keys_of, names_of, rank_words
 from lbr.visualization.overlays import draw_keypoints, draw_residuals
 from lbr.visualization.plan import PlanQuery, draw_close_up, draw_plan, window_around
 from lbr.visualization.recognition import facades_picture
+from lbr.visualization.steps import search_list
 from lbr.visualization.support import Support, find_support, observations_around
 
 PHOTO_SIDE, MATCHES_WIDTH, THUMBNAIL = 760, 1280, (132, 88)
@@ -88,7 +89,8 @@ def card(entry: Entry, desk: Desk) -> str:
     elif facades:
         views.insert(2 if len(views) == 3 else 1, facades)  # with a close-up below the photograph, else beside it
         kinds = FACADE_KINDS
-    body = [_words(entry), _diagnosis(view, desk), "" if is_wide else facts]
+    searched = search_list(entry.steps, desk.inputs.instance_colours)
+    body = [_words(entry), _diagnosis(view, desk), searched, "" if is_wide else facts]
     body += [element("div", *views, class_=kinds[len(views)]), _matches_figure(photo, view, desk)]
     return element(
         "details", _headline(entry), element("div", *body, class_="body"), class_="card", open=True,

@@ -92,6 +92,10 @@ class Entry:
         return self.record.get("tried") or ()
 
     @property
+    def steps(self) -> Sequence[Mapping[str, Any]]:
+        return self.record.get("steps") or ()
+
+    @property
     def seconds(self) -> float:
         return float(sum(v for v in (self.record.get("timings") or {}).values() if units.is_known(v)))
 
