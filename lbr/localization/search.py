@@ -21,8 +21,8 @@ from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matche
 class VerificationSettings(Settings):
     """A pose is verified with this many inliers in all and from the best db image; under weak_inliers there is none.
 
-    min_kept: refinement with covisible frames must keep this share of the inliers. Where a look-alike of the right place
-    was matched, what stands around it does not fit, and they melt away.
+    min_kept: refinement with covisible frames must keep this share of the inliers. Where a look-alike of the right
+    place was matched, what stands around it does not fit, and they melt away.
     """
 
     min_inliers: int = Field(default=40, ge=4)

@@ -7,7 +7,6 @@ matched as if there were none (METHOD.md 9).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -114,8 +113,3 @@ def _coded(features: LocalFeatures, instances: np.ndarray) -> tuple[np.ndarray, 
 
 def _joined(*parts: Matches) -> Matches:
     return Matches(np.concatenate([p.indices for p in parts]), np.concatenate([p.scores for p in parts]))
-
-
-def without_labels(features: LocalFeatures) -> LocalFeatures:
-    """The same features, unlabelled: instance-wise matching of them is plain matching."""
-    return replace(features, labels=None)

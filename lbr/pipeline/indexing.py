@@ -9,7 +9,6 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features.labelling import labels_at
 from lbr.io.files import remove
-from lbr.io.labels import mask_path
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
@@ -18,7 +17,7 @@ from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ReadMask
-from lbr.pipeline.workspace import Recipe, digest_paths, making
+from lbr.pipeline.workspace import Recipe, digest_masks, making
 from lbr.retrieval.index import build_index, shares_of_mask, write_index
 
 
@@ -29,7 +28,7 @@ def make_index(context: Context) -> list[Report]:
         raise DataError("the dataset has no label images to index: set dataset.labels to their folder")
     scene = open_map(workspace.map)
     inputs = identities(workspace.map, workspace.db_predictions)
-    inputs["labels"] = digest_paths(mask_path(masks, name) for name in scene.names)
+    inputs["labels"] = digest_masks(masks, scene.names)
     recipe = Recipe("index", context.dump("index"), inputs)
     if context.reusable(workspace.index, recipe):
         return [reused(workspace.index)]

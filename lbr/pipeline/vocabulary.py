@@ -7,7 +7,7 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.io.labels import mask_path, read_colour_ids, read_vocabulary, vocabulary_of_colours, write_vocabulary
 from lbr.pipeline.stage import Context
-from lbr.pipeline.workspace import Recipe, digest_paths, making
+from lbr.pipeline.workspace import Recipe, digest_masks, making
 from lbr.types import InstanceVocabulary
 
 
@@ -22,7 +22,7 @@ def load_vocabulary(context: Context) -> InstanceVocabulary:
     if labels.masks is None:
         raise DataError("the dataset has neither label images nor a vocabulary: set dataset.labels, dataset.vocabulary")
     paths = [path for name in context.dataset.db_names if (path := mask_path(labels.masks, name)).is_file()]
-    recipe = Recipe("vocabulary", {}, {"labels": digest_paths(paths)})
+    recipe = Recipe("vocabulary", {}, {"labels": digest_masks(labels.masks, context.dataset.db_names)})
     if not context.reusable(output, recipe):
         with making(output, recipe) as work:
             vocabulary = vocabulary_of_colours(np.unique(read_colour_ids(path)) for path in paths)

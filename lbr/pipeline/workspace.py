@@ -15,6 +15,7 @@ from typing import Any
 import lbr
 from lbr.errors import DataError, StaleOutput
 from lbr.io.files import PartStore, read_text, remove, write_text
+from lbr.io.labels import mask_path
 from lbr.io.text_lists import Problem
 
 
@@ -212,6 +213,11 @@ def digest_images(root: Path, names: Iterable[str]) -> str:
 def digest_paths(paths: Iterable[Path]) -> str:
     """As `digest_images`, of files that share no root."""
     return _digest_stats((str(path), path) for path in paths)
+
+
+def digest_masks(root: Path, names: Iterable[str]) -> str:
+    """As `digest_images`, of the label images of these images."""
+    return _digest_stats((name, mask_path(root, name)) for name in names)
 
 
 def _digest_stats(named: Iterable[tuple[str, Path]]) -> str:

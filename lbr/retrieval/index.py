@@ -6,7 +6,7 @@ Arrays on disk, memory-mapped, about 100 bytes and one global feature for each i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,15 +118,3 @@ def shares_of_mask(mask: np.ndarray) -> dict[int, float]:
     """{instance: share of the image} of a mask of classes, int [H, W], the background apart."""
     classes, counts = np.unique(mask, return_counts=True)
     return {int(v): float(n) / mask.size for v, n in zip(classes, counts, strict=True) if v > 0}
-
-
-def subset(index: InstanceIndex, names: Sequence[str]) -> InstanceIndex:
-    """The index of these of its images, in their order. Raises DataError for a name it does not have."""
-    where = {name: i for i, name in enumerate(index.names)}
-    if unknown := [name for name in names if name not in where]:
-        raise DataError(f"the instance index has no image '{unknown[0]}'")
-    rows = index.areas[[where[name] for name in names]]
-    return InstanceIndex(
-        tuple(names), rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data,
-        index.features[[where[name] for name in names]], index.num_classes,
-    )  # fmt: skip

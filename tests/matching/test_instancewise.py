@@ -17,7 +17,6 @@ from lbr.matching.instancewise import (
     InstanceWiseSettings,
     match_by_instance,
     shared_instances,
-    without_labels,
 )
 from lbr.matching.nearest import Nearest, NearestSettings, match_descriptors
 from lbr.types import LocalFeatures, Matches
@@ -125,8 +124,8 @@ def test_without_labels_it_is_plain_matching(unlabelled: str):
     expected = Nearest(NearestSettings(ratio=0.7)).match(a, b)
     if unlabelled == "background":
         a = replace(a, labels=np.zeros_like(a.labels))
-    a = without_labels(a) if unlabelled in ("a", "both") else a
-    b = without_labels(b) if unlabelled in ("b", "both") else b
+    a = replace(a, labels=None) if unlabelled in ("a", "both") else a
+    b = replace(b, labels=None) if unlabelled in ("b", "both") else b
     found = InstanceWise(InstanceWiseSettings(across=NearestSettings(ratio=0.7))).match(a, b)
     assert found.indices.tobytes() == expected.indices.tobytes() and found.scores.tobytes() == expected.scores.tobytes()
 

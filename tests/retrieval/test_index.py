@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lbr.errors import DataError
-from lbr.retrieval.index import InstanceIndex, build_index, open_index, shares_of_mask, subset, write_index
+from lbr.retrieval.index import InstanceIndex, build_index, open_index, shares_of_mask, write_index
 from tests.synthetic import unit_rows
 
 SHARES = {"db/b.png": {2: 0.3, 5: 0.002}, "db/a.png": {7: 0.1, 1: 0.5, 2: 0.003}, "db/empty.png": {}}
@@ -131,17 +131,3 @@ def test_shares_of_a_mask():
     mask = np.array([[0, 0, 3, 3], [0, 3, 1, 0]])
     assert shares_of_mask(mask) == {1: 0.125, 3: 0.375}
     assert shares_of_mask(np.zeros((4, 4), np.uint16)) == {}
-
-
-def test_a_subset_in_another_order(folder: Path, index: InstanceIndex):
-    for whole in (index, open_index(folder)):
-        part = subset(whole, ["db/empty.png", "db/a.png"])
-        assert part.names == ("db/empty.png", "db/a.png") and part.num_classes == 8
-        assert listed(part, 2) == {"db/a.png": 0.003} and listed(part, 7) == {"db/a.png": 0.1}
-        np.testing.assert_array_equal(part.features, whole.features[[2, 0]])
-        assert part.offsets.tolist() == [0, 0, 3]
-
-
-def test_a_subset_of_unknown_images(index: InstanceIndex):
-    with pytest.raises(DataError, match="has no image 'db/z.png'"):
-        subset(index, ["db/a.png", "db/z.png"])
