@@ -10,12 +10,18 @@ from pydantic import Field
 from lbr.settings import Settings
 from lbr.types import LocalFeatures
 
+POOL = 3
+
 
 class LabellingSettings(Settings):
-    """Whether keypoints carry the instance of their pixel. A query's pixel has one from this confidence on."""
+    """Whether keypoints carry the instance of their pixel. A query's pixel has one from this confidence on.
+
+    favour_instances: of POOL times as many keypoints, those of instances are kept first, as published (METHOD.md 8).
+    """
 
     enabled: bool = True
     min_confidence: float = Field(default=0.3, ge=0, le=1)
+    favour_instances: bool = False
 
 
 def labels_at(keypoints: np.ndarray, image_size: tuple[int, int], mask: np.ndarray) -> np.ndarray:

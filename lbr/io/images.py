@@ -57,7 +57,7 @@ def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
     """Write RGB uint8 [H, W, 3] or grey uint8 [H, W] as JPEG (with this quality) or PNG, whole or not at all."""
     with atomic_path(path) as temporary:
         kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-        Image.fromarray(image).save(temporary, format=kind, quality=quality, optimize=True)
+        Image.fromarray(image).save(temporary, format=kind, quality=quality)
 
 
 def list_images(root: Path, folder: str = ".") -> list[str]:

@@ -63,7 +63,7 @@ def write_mask(path: Path, classes: np.ndarray, vocabulary: InstanceVocabulary) 
     else:
         image = Image.fromarray(rgb[indices], "RGB")
     with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG", optimize=True)
+        image.save(temporary, format="PNG")
 
 
 def read_vocabulary(path: Path) -> InstanceVocabulary:

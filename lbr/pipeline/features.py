@@ -8,9 +8,11 @@ from pathlib import Path
 
 from lbr.errors import DataError
 from lbr.io.features_file import features_from_arrays, write_features
-from lbr.pipeline.stage import Context, Report, make_of_items, reused, weights_digest
-from lbr.pipeline.workers import ExtractImage
-from lbr.pipeline.workspace import Making, Recipe, digest_images
+from lbr.io.text_lists import Problem
+from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.workers import ExtractImage, MaskSource
+from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_masks
 from lbr.types import LocalFeatures
 
 
@@ -24,8 +26,9 @@ def extract(context: Context) -> list[Report]:
 
 def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
     root, settings = context.dataset.image_root, context.config.extractor
-    config = context.dump("extractor")
-    recipe = Recipe("extract", config, {"images": digest_images(root, names), **weights_digest(settings)})
+    masks, config, inputs = _favoured(context, output, names)
+    inputs |= {"images": digest_images(root, names), **weights_digest(settings)}
+    recipe = Recipe("extract", {**context.dump("extractor"), **config}, inputs)
     if context.reusable(output, recipe):
         return reused(output)
 
@@ -33,6 +36,8 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
         found, keypoints = sorted(work.parts.keys()), 0
         if not found:
             raise DataError(f"{root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
+        without = [name for name in found if masks and not masks.has(name)]
+        work.problems += [Problem(name, "no mask: its keypoints were chosen by score alone") for name in without]
 
         def items() -> Iterator[tuple[str, LocalFeatures]]:
             nonlocal keypoints
@@ -41,7 +46,26 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
                 keypoints += len(features)
                 yield name, features
 
-        write_features(output, items(), json.dumps(config["extractor"], sort_keys=True))
+        write_features(output, items(), json.dumps(context.dump("extractor")["extractor"], sort_keys=True))
         return f"{len(found)} images, {keypoints:,} keypoints"
 
-    return make_of_items(context, output, recipe, {name: name for name in names}, ExtractImage(root, settings), pack)
+    worker = ExtractImage(root, settings, masks)
+    return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
+
+
+def _favoured(context: Context, output: Path, names: Sequence[str]) -> tuple[MaskSource | None, dict, dict[str, str]]:
+    """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
+    labelling, workspace, labels = context.config.labelling, context.workspace, context.dataset.labels
+    if not labelling.favour_instances:
+        return None, {}, {}
+    of_db = output == workspace.db_features
+    if of_db and labels.masks is None:
+        raise DataError("labelling.favour_instances needs label images of the db images: set dataset.labels")
+    vocabulary = load_vocabulary(context)
+    if of_db and labels.masks:
+        source = MaskSource(labels.masks, None, vocabulary, labelling.min_confidence)
+        inputs = {"labels": digest_masks(labels.masks, names)}
+    else:
+        source = MaskSource(None, workspace.query_predictions, vocabulary, labelling.min_confidence)
+        inputs = identities(workspace.query_predictions)
+    return source, context.dump("labelling"), inputs

@@ -14,7 +14,7 @@ from lbr.features.labelling import LabellingSettings, labelled
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import read_pairs
 from lbr.mapping.map import Map, open_map
-from lbr.recognition.masks import full_mask
+from lbr.recognition.masks import confident_mask
 from lbr.recognition.ranking import recognised
 from lbr.recognition.settings import RankingConfig
 from lbr.retrieval.candidates import CandidatesConfig, Proposer
@@ -89,8 +89,7 @@ class SearchedScene:
         prediction, notes = self._prediction(name)
         found = None if prediction is None else recognised(prediction, self.ranking)
         if prediction is not None and self.labelling.enabled:
-            ids, confidence = full_mask(prediction)
-            features = labelled(features, np.where(confidence >= self.labelling.min_confidence, ids, 0))
+            features = labelled(features, confident_mask(prediction, self.labelling.min_confidence))
         shown = [] if found is None else list(zip(found.instances[:SHOWN], found.scores[:SHOWN], strict=True))
         instances = tuple((int(instance), round(float(score), 4)) for instance, score in shown)
         return Asked(features, self._candidates(name, found), instances, notes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
+from lbr.features.labelling import POOL, favour_instances, labelled
 from lbr.io.features_file import FeatureFile, features_to_arrays
 from lbr.io.images import read_image, write_image
 from lbr.io.labels import mask_path, read_mask, write_mask
@@ -22,7 +23,7 @@ from lbr.localization.localizer import LocalizationSettings, Localizer, camera_o
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import SearchedScene
-from lbr.recognition.masks import full_mask
+from lbr.recognition.masks import confident_mask, full_mask
 from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.pairs import Pair
 from lbr.types import InstanceVocabulary, LocalFeatures, Localization, Query, Status
@@ -72,13 +73,52 @@ class ExtractImage(Worker[str]):
 
     image_root: Path
     config: ExtractorConfig
+    masks: MaskSource | None = None  # favours the keypoints of instances
 
     @cached_property
     def extractor(self) -> Extractor:
-        return make_extractor(self.config)
+        count = self.config.max_keypoints * (POOL if self.masks else 1)
+        return make_extractor(self.config.model_copy(update={"max_keypoints": count}))
 
     def make(self, name: str) -> Arrays:
-        return features_to_arrays(self.extractor.extract(read_image(self.image_root / name)))
+        features = self.extractor.extract(read_image(self.image_root / name))
+        if self.masks is not None:
+            mask = self.masks.mask(name)
+            features = (
+                features if mask is None else favour_instances(labelled(features, mask), self.config.max_keypoints)
+            )
+            features = features.top(self.config.max_keypoints)
+        return features_to_arrays(features)
+
+
+@dataclass
+class MaskSource:
+    """Masks of db images from their label images, of queries from their predictions; None where there is none."""
+
+    label_images: Path | None
+    predictions: Path | None
+    vocabulary: InstanceVocabulary
+    min_confidence: float
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "file"}
+
+    @cached_property
+    def file(self) -> PredictionFile | None:
+        return PredictionFile(self.predictions) if self.predictions else None
+
+    def has(self, name: str) -> bool:
+        if self.label_images is not None:
+            return mask_path(self.label_images, name).is_file()
+        return self.file is not None and name in self.file
+
+    def mask(self, name: str) -> np.ndarray | None:
+        """Classes int [H, W] at any size over the image. Raises DataError for a broken label image."""
+        if not self.has(name):
+            return None
+        if self.label_images is not None:
+            return read_mask(mask_path(self.label_images, name), self.vocabulary)
+        return confident_mask(self.file.read(name), self.min_confidence) if self.file else None
 
 
 @dataclass
@@ -106,7 +146,7 @@ class RecogniseImage(Worker[str]):
 
 @dataclass
 class DrawRecognition(Worker[str]):
-    """Image name -> files masks/, confidence/ (as label images are) and pictures/ below `folder`; no arrays."""
+    """Image name -> files masks/ (as label images are), confidence/ (a pixel for each cell) and pictures/ below `folder`; no arrays."""
 
     image_root: Path
     predictions: Path
@@ -119,9 +159,9 @@ class DrawRecognition(Worker[str]):
 
     def make(self, name: str) -> Arrays:
         prediction = self.file.read(name)
-        ids, confidence = full_mask(prediction)
-        write_mask(mask_path(self.folder / "masks", name), ids, self.vocabulary)
-        write_image(mask_path(self.folder / "confidence", name), np.round(255 * confidence).astype(np.uint8))
+        write_mask(mask_path(self.folder / "masks", name), full_mask(prediction)[0], self.vocabulary)
+        levels = np.round(255 * prediction.confidence).astype(np.uint8)
+        write_image(mask_path(self.folder / "confidence", name), levels)
         picture = recognition_picture(read_image(self.image_root / name), prediction, PICTURE_WIDTH)
         write_image((self.folder / "pictures" / name).with_suffix(".jpg"), picture)
         return {}

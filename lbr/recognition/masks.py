@@ -27,3 +27,9 @@ def full_mask(prediction: InstancePrediction, size: tuple[int, int] | None = Non
         wins = plane > confidence
         best[wins], confidence[wins] = label, plane[wins]
     return best, confidence
+
+
+def confident_mask(prediction: InstancePrediction, min_confidence: float) -> np.ndarray:
+    """Classes uint16 [H, W] at the photograph's size, background where the network is less sure than that."""
+    ids, confidence = full_mask(prediction)
+    return np.where(confidence >= min_confidence, ids, 0).astype(np.uint16)

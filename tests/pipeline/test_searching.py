@@ -17,10 +17,11 @@ from scipy.spatial import cKDTree
 
 from lbr.cli import OTHERS, STAGES, main
 from lbr.config import load_config
-from lbr.features.labelling import LabellingSettings
+from lbr.features.labelling import LabellingSettings, labels_at
 from lbr.io.colmap import project
+from lbr.io.features_file import FeatureFile
 from lbr.io.files import remove
-from lbr.io.labels import write_mask
+from lbr.io.labels import read_mask, write_mask
 from lbr.io.predictions_file import prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
 from lbr.pipeline.results import read_localizations
@@ -365,3 +366,32 @@ def test_a_script_passes_on_its_arguments_from_any_folder(name: str, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 2 and str(tmp_path / "nowhere") in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "work").exists()
+
+
+def test_keypoints_of_instances_are_favoured_when_asked_for(own: Path, capsys: pytest.CaptureFixture):
+    """Of few keypoints, more lie on instances; an image without a mask is said and has its keypoints all the same."""
+    labels, file = own.parent / "labels", own.parent / "work/features-db.h5"
+    masks = {}
+    for path in sorted((load_config(own).dataset.root / "global_seg_instance").rglob("*.png")):
+        name = path.relative_to(load_config(own).dataset.root / "global_seg_instance")
+        masks[name] = np.where(read_mask(path, VOCABULARY) == 2, 2, 0)  # the middle of the box alone
+        (labels / name).parent.mkdir(parents=True, exist_ok=True)
+        write_mask(labels / name, masks[name], VOCABULARY)
+    few = [f"dataset.labels={labels}", "extractor.max_keypoints=60", "--overwrite"]
+
+    def share_on_instances(favoured: str) -> float:
+        assert verb("extract", own, f"labelling.favour_instances={favoured}", *few) == 0
+        on = []
+        with FeatureFile(file) as features:
+            for name, mask in masks.items():
+                found = features.read(next(n for n in features.names if Path(n).with_suffix(".png") == name))
+                assert len(found) == 60
+                on.append(np.mean(labels_at(found.keypoints, found.image_size, mask) > 0))
+        return float(np.mean(on))
+
+    assert share_on_instances("true") > share_on_instances("false") + 0.2
+    (labels / min(masks)).unlink()
+    assert verb("extract", own, "labelling.favour_instances=true", *few) == 1
+    assert "no mask: its keypoints were chosen by score alone" in capsys.readouterr().err
+    with FeatureFile(file) as features:
+        assert len(features.names) == len(masks)
