@@ -32,7 +32,7 @@ from lbr.visualization.recognition import recognition_picture
 if TYPE_CHECKING:
     from lbr.recognition.predict import Recognizer
 
-PICTURE_WIDTH = 320  # of each of the three parts of a picture
+PICTURE_WIDTH = 256  # of each of the three parts of a picture
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
@@ -146,7 +146,10 @@ class RecogniseImage(Worker[str]):
 
 @dataclass
 class DrawRecognition(Worker[str]):
-    """Image name -> files masks/ (as label images are), confidence/ (a pixel for each cell) and pictures/ below `folder`; no arrays."""
+    """Image name -> files below `folder`; no arrays.
+
+    masks/ are as label images are, confidence/ has a pixel for each cell, pictures/ are for people.
+    """
 
     image_root: Path
     predictions: Path
