@@ -12,7 +12,7 @@ from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import LocalizeQuery
-from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_text, problems_of
+from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
 from lbr.retrieval.candidates import pairs_file
 from lbr.types import Status
 
@@ -50,9 +50,21 @@ def _recipe(context: Context) -> Recipe:
     inputs |= weights_digest(config.localization.matcher)
     sections = context.dump("localization", "candidates", "seed")
     if context.uses_instances:
+        _check_same_network(workspace)
         inputs |= identities(workspace.index, workspace.query_predictions)
         sections |= {**context.dump("labelling"), "recognition": {"ranking": config.recognition.ranking.model_dump()}}
     return Recipe("localize", sections, inputs)
+
+
+def _check_same_network(workspace: Workspace) -> None:
+    """Raises DataError when db images and queries were recognised by two networks, whose features do not compare."""
+    made = [read_manifest(path) for path in (workspace.db_predictions, workspace.query_predictions)]
+    networks = [{k: v for k, v in m["inputs"].items() if k != "images"} for m in made if m]
+    if len(networks) == 2 and networks[0] != networks[1]:
+        raise DataError(
+            f"{workspace.query_predictions}: made by another network than {workspace.db_predictions.name}; "
+            "run `lbr recognise --overwrite`"
+        )
 
 
 def _worker(context: Context) -> LocalizeQuery:

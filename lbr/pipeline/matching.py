@@ -73,6 +73,11 @@ def _choose(context: Context, work: Making) -> list[Pair]:
 def match(context: Context) -> list[Report]:
     """Matches of the pairs, before any geometry."""
     workspace, output, settings = context.workspace, context.workspace.matches, context.config.matcher
+    if settings.name == "instancewise":
+        raise ConfigError(
+            "matcher.name=instancewise: db images are matched without labels, before there is a map; "
+            "set localization.matcher.name for the matching of queries"
+        )
     inputs = {**identities(workspace.db_features, workspace.pairs), **weights_digest(settings)}
     recipe = Recipe("match", context.dump("matcher"), inputs)
     if context.reusable(output, recipe):

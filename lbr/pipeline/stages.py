@@ -5,6 +5,7 @@ A new one is a function `Context -> list[Report]` of 20..40 lines in a module of
 
 from __future__ import annotations
 
+from lbr.errors import ConfigError
 from lbr.pipeline.features import extract
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.localization import localize
@@ -34,8 +35,16 @@ FLOW = (  # from photographs to poses
 
 
 def left_out(context: Context) -> dict[str, str]:
-    """The verbs of the whole flow that this configuration has no use for, each with the reason."""
+    """The verbs of the whole flow that this configuration has no use for, each with the reason.
+
+    Raises ConfigError when it asks for instances that the dataset does not have: before the mapping, not after it.
+    """
     dataset, settings = context.dataset, context.config.recognition
+    if context.uses_instances and dataset.labels.masks is None:
+        raise ConfigError(
+            "candidates.name=progressive and localization.matcher.name=instancewise need label images of the db "
+            "images: set dataset.labels to their folder, or use exhaustive and nearest"
+        )
     reasons: dict[str, str] = {}
     if dataset.labels.masks is None:
         reasons |= dict.fromkeys(("train", "recognise"), "the dataset has no label images (dataset.labels)")
