@@ -46,7 +46,10 @@ def train(context: Context) -> list[Report]:
         return []
     with making(output, recipe) as work:
         work.problems += problems
-        checkpoint, progress = train_network(images, vocabulary, settings, work.parts.folder, context.config.seed)
+        events = context.workspace.tensorboard / recipe.identity
+        checkpoint, progress = train_network(
+            images, vocabulary, settings, work.parts.folder, context.config.seed, events
+        )
         save_checkpoint(output, checkpoint)
         held = checkpoint.scores.get("held_out_accuracy")
         told = f", {100 * held:.1f} % of the cells of held-out images right" if held is not None else ""
@@ -64,7 +67,7 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     dataset, masks = context.dataset, context.dataset.labels.masks
     if masks is None:
         raise DataError("the dataset has no label images to learn from: set dataset.labels to their folder")
-    stylized = context.config.recognition.training.stylized
+    stylized = context.config.recognition.training.stylized > 0
     found = [
         LabelledImage(n, (dataset.image_root / n, *(dataset.copies(n) if stylized else ())), mask_path(masks, n))
         for n in dataset.db_names

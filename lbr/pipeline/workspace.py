@@ -55,6 +55,10 @@ class Workspace:
         return self.root / "recognition.pt"
 
     @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
     def vocabulary(self) -> Path:
         return self.root / "vocabulary.txt"
 

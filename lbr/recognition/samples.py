@@ -86,6 +86,7 @@ class TrainingSamples(Dataset):
 
     The copy and its augmentation are drawn by (seed, epoch, name): the same whatever the workers or the order.
     sizes: (width, height) of the samples of each epoch. augmentation None: the photograph itself, only resized.
+    stylized: probability that a stylised copy is drawn.
     """
 
     def __init__(
@@ -95,9 +96,10 @@ class TrainingSamples(Dataset):
         sizes: Sequence[tuple[int, int]],
         augmentation: AugmentSettings | None,
         seed: int,
+        stylized: float = 0.5,
     ) -> None:
         self.images, self.photographs, self.sizes = images, photographs, sizes
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.seed, self.stylized = augmentation, seed, stylized
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,7 +113,9 @@ class TrainingSamples(Dataset):
             labels = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         else:
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(item.name.encode())])
-            chosen = item.images[rng.integers(len(item.images))]
+            chosen = item.images[0]
+            if len(item.images) > 1 and rng.random() < self.stylized:
+                chosen = item.images[rng.integers(1, len(item.images))]
             image, labels = augment(self.photographs.image(chosen), mask, size, self.augmentation, rng)
         return image, labels.astype(np.int64)
 

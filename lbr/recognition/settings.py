@@ -128,7 +128,9 @@ class TrainingSettings(Settings):
     schedule: ScheduleConfig = StepSchedule()
     loss: LossSettings = LossSettings()
     augmentation: AugmentSettings = AugmentSettings()
-    stylized: bool = Field(default=True, description="draw stylised copies where there are some")
+    stylized: float = Field(
+        default=2 / 3, ge=0, le=1, description="probability that a stylised copy is drawn, where there are some"
+    )
     on_the_fly: Literal["missing", "always", "never"] = Field(
         default="missing", description="night and haze of the augmentation: where stylised copies are missing, ..."
     )

@@ -60,10 +60,12 @@ def train(
     settings: RecognitionSettings,
     folder: Path,
     seed: int,
+    events: Path | None = None,
 ) -> tuple[Checkpoint, Progress]:
     """Train on labelled images; returns the network of the best held-out score, calibrated, and what was done.
 
-    folder: holds the state that a killed run goes on from (to the bit, on one process), the log and tensorboard's.
+    folder: holds the state that a killed run goes on from (to the bit, on one process) and the log. events: folder of
+    tensorboard's files, by default below `folder`.
     Under torchrun each process takes its share of every batch. Raises DataError for images that cannot be used.
     """
     check_sizes(images)
@@ -73,7 +75,7 @@ def train(
         torch.manual_seed(seed)
         network = channels_last(make_network(settings.network, vocabulary.num_classes), own.device)
         trainer = Trainer(network, images, vocabulary, settings, seed, own)
-        progress = trainer.run(folder)
+        progress = trainer.run(folder, events or folder / "tensorboard")
         network.load_state_dict(progress.best_state)
         found = validate(network, trainer.held_out, settings, own.device) if trainer.held_out.images else None
     return _checkpoint(network, vocabulary, settings, found), progress
@@ -101,7 +103,7 @@ class Trainer:
         self.held_out = HeldOut(held, photographs, settings.input_size)
         augmentation = None if training.overfit_batch else augmentation_for(settings, chosen)
         sizes = growing_sizes(settings.input_size, training.growing, training.epochs)
-        self.samples = TrainingSamples(chosen, photographs, sizes, augmentation, seed)
+        self.samples = TrainingSamples(chosen, photographs, sizes, augmentation, seed, training.stylized)
         chunks = max(training.chunks, own.world)
         batch = min(training.batch_size, len(chosen)) if training.overfit_batch else training.batch_size
         if batch % chunks or chunks % own.world:
@@ -136,11 +138,11 @@ class Trainer:
         weights = rarity_weights(counts, power)
         return None if weights is None else weights.to(self.own.device)
 
-    def run(self, folder: Path) -> Progress:
+    def run(self, folder: Path, events: Path) -> Progress:
         """Train from where `folder` says an earlier run was, to the last epoch or until nothing gets better."""
         folder.mkdir(parents=True, exist_ok=True)
         progress = self._resume(folder / STATE)
-        writer = SummaryWriter(str(folder / "tensorboard")) if self.own.is_first else None
+        writer = SummaryWriter(str(events)) if self.own.is_first else None
         training = self.training
         total = training.epochs * self.batching.num_batches
         every = 0.1 if sys.stderr.isatty() else 30
