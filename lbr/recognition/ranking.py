@@ -26,12 +26,12 @@ class EvidenceRanking(Settings):
     classification head's probability to the `presence`.
 
     With power 1 that is the area that it is expected to fill; more lets sure areas count more than large ones. A stray
-    cell is worth a cell, however sure.
+    cell is worth a cell, however sure. (presence is 0 as the second head made the order no better on the town.)
     """
 
     name: Literal["evidence"] = "evidence"
     power: float = Field(default=2.0, gt=0)
-    presence: float = Field(default=0.25, ge=0)
+    presence: float = Field(default=0.0, ge=0)
     min_score: float = Field(default=1e-5, ge=0, description="instances below it are not named")
 
 
