@@ -35,6 +35,7 @@ def load_aachen(settings: AachenSettings) -> Dataset:
     if not lists:
         raise DataError(f"{settings.root / QUERY_LISTS}: no query list; see the README on how to lay out the dataset")
     queries = listed_queries(lists, problems)
+    labels = settings.find_labels(settings.root, problems)
     return Dataset(
         image_root,
         cameras,
@@ -45,7 +46,7 @@ def load_aachen(settings: AachenSettings) -> Dataset:
         tuple(problems),
         result_name=result_name,
         stylized_root=settings.root / "stylized",
-        labels=settings.find_labels(settings.root),
+        labels=labels,
     )
 
 

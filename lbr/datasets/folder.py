@@ -44,9 +44,10 @@ def load_folder(settings: FolderSettings) -> Dataset:
     queries = _queries(settings, image_root, set(cameras), problems)
     truth = None if settings.ground_truth is None else root / settings.ground_truth
     truth = truth if truth and truth.is_file() else None
+    labels = settings.find_labels(root, problems)
     return Dataset(
         image_root, cameras, poses, queries, model, truth, tuple(problems), stylized_root=root / "stylized",
-        labels=settings.find_labels(root),
+        labels=labels,
     )  # fmt: skip
 
 

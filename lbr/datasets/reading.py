@@ -28,16 +28,23 @@ class LabelSettings(Settings):
     vocabulary: ConfigPath | None = None
     ground_truth_labels: ConfigPath | None = None
 
-    def find_labels(self, root: Path) -> Labels:
-        """The label images of a dataset at `root`. Raises DataError when what is named is not there."""
-        named = {"labels": self.labels, "ground_truth_labels": self.ground_truth_labels}
-        for key, folder in named.items():
-            if folder is not None and not folder.is_dir():
-                raise DataError(f"{folder}: no such folder of label images; see dataset.{key}")
+    def find_labels(self, root: Path, problems: list[Problem]) -> Labels:
+        """The label images of a dataset at `root`; true ones that are not there are a problem, as nothing waits for them.
+
+        Raises DataError when those of the db images are named and not there.
+        """
+        truth = self.ground_truth_labels
+        if self.labels is not None and not self.labels.is_dir():
+            raise DataError(f"{self.labels}: no such folder of label images; see dataset.labels")
+        if truth is not None and not truth.is_dir():
+            problems.append(
+                Problem(str(truth), "no such folder: recognition is not scored (dataset.ground_truth_labels)")
+            )
+            truth = None
         masks = self.labels or next((root / s for s in LABEL_FOLDERS if (root / s).is_dir()), None)
         own = None if masks is None else masks / "vocabulary.txt"
         vocabulary = self.vocabulary or (own if own and own.is_file() else None)
-        return Labels(masks, vocabulary, self.ground_truth_labels)
+        return Labels(masks, vocabulary, truth)
 
 
 def first_folder(root: Path, spellings: Sequence[str], what: str) -> Path:

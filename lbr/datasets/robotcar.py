@@ -46,10 +46,11 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
     queries = tuple(
         Query(q.name, q.camera, PurePosixPath(q.name).parts[0]) for q in queries if side_of(q.name) in settings.cameras
     )
+    labels = settings.find_labels(settings.root, problems)
     return Dataset(
         image_root, mapped, {name: poses[name] for name in mapped}, queries, model, settings.ground_truth,
         tuple(problems), result_name, settings.root / "stylized", f"{REFERENCE}/",
-        settings.find_labels(settings.root),
+        labels,
     )  # fmt: skip
 
 

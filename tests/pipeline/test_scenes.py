@@ -12,6 +12,8 @@ from lbr.config import load_config
 from lbr.io.images import image_size, list_images
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "town.yaml")
+# Without recognition, which tests/pipeline/test_scripts.py runs on the same town.
+PLAIN = ("candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8")
 FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
 
 
@@ -19,6 +21,7 @@ def arguments(root: Path, layout: str) -> list[str]:
     return [
         f"dataset.name={layout}", f"dataset.root={root / FOLDERS[layout]}", f"workspace={root / 'work'}",
         f"dataset.ground_truth={root}/ground_truth/poses.txt", "town.size=tiny", f"town.layout={layout}",
+        f"dataset.ground_truth_labels={root}/ground_truth/masks", *PLAIN,
     ]  # fmt: skip
 
 
@@ -32,7 +35,10 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_a_town_runs_through_the_whole_pipeline(town: tuple[Path, list[str]]):
     root, given = town
-    assert main(["run", "--config", CONFIG, *given]) in (0, 1)  # 1: an image of so few may have no point
+    assert main(["run", "--from", "extract", "--config", CONFIG, *given]) in (
+        0,
+        1,
+    )  # 1: an image of so few may have no point
     report = json.loads((root / "work/runs/default/report.json").read_text())
     assert report["scores"]["all"]["localized"] >= 1
     assert (root / "work/runs/default/report.html").stat().st_size > 10_000
