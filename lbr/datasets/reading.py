@@ -29,7 +29,7 @@ class LabelSettings(Settings):
     ground_truth_labels: ConfigPath | None = None
 
     def find_labels(self, root: Path, problems: list[Problem]) -> Labels:
-        """The label images of a dataset at `root`; true ones that are not there are a problem, as nothing waits for them.
+        """The label images of a dataset at `root`; true ones that are missing are a problem, as nothing waits for them.
 
         Raises DataError when those of the db images are named and not there.
         """
@@ -37,9 +37,7 @@ class LabelSettings(Settings):
         if self.labels is not None and not self.labels.is_dir():
             raise DataError(f"{self.labels}: no such folder of label images; see dataset.labels")
         if truth is not None and not truth.is_dir():
-            problems.append(
-                Problem(str(truth), "no such folder: recognition is not scored (dataset.ground_truth_labels)")
-            )
+            problems.append(Problem(str(truth), "no such folder, so recognition is not scored"))
             truth = None
         masks = self.labels or next((root / s for s in LABEL_FOLDERS if (root / s).is_dir()), None)
         own = None if masks is None else masks / "vocabulary.txt"
