@@ -35,10 +35,8 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_a_town_runs_through_the_whole_pipeline(town: tuple[Path, list[str]]):
     root, given = town
-    assert main(["run", "--from", "extract", "--config", CONFIG, *given]) in (
-        0,
-        1,
-    )  # 1: an image of so few may have no point
+    code = main(["run", "--from", "extract", "--config", CONFIG, *given])
+    assert code in (0, 1)  # 1: an image of so few may have no point
     report = json.loads((root / "work/runs/default/report.json").read_text())
     assert report["scores"]["all"]["localized"] >= 1
     assert (root / "work/runs/default/report.html").stat().st_size > 10_000
