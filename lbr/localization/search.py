@@ -22,8 +22,8 @@ class VerificationSettings(Settings):
     """A pose is verified with this many inliers in all and from the best db image; under weak_inliers there is none.
 
     min_kept: refinement with covisible frames must keep this share of the inliers. Where a look-alike of the right
-    place was matched, what stands around it does not fit, and they melt away. Db poses that are decimetres off also cost
-    some: the street drive needs 0.5.
+    place was matched, what stands around it does not fit, and they melt away. (Db poses that are decimetres off cost
+    some as well: the street drive needs 0.5.)
     """
 
     min_inliers: int = Field(default=40, ge=4)
