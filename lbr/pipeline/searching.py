@@ -12,12 +12,12 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features.labelling import LabellingSettings, labelled
 from lbr.io.predictions_file import PredictionFile
-from lbr.io.text_lists import read_pairs
 from lbr.mapping.map import Map, open_map
+from lbr.pipeline.reopening import Reopened
 from lbr.recognition.masks import confident_mask
 from lbr.recognition.ranking import recognised
 from lbr.recognition.settings import RankingConfig
-from lbr.retrieval.candidates import CandidatesConfig, Proposer
+from lbr.retrieval.candidates import CandidatesConfig, Proposer, pairs_file, read_candidates
 from lbr.retrieval.index import InstanceIndex, open_index
 from lbr.retrieval.progressive import ProgressiveCandidates, progressive_search
 from lbr.types import Candidates, InstancePrediction, LocalFeatures, RecognisedInstances
@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass
-class SearchedScene:
+class SearchedScene(Reopened):
     """Paths and settings; what they name is opened once. index and predictions are None without label images."""
 
     map_folder: Path
@@ -46,9 +46,6 @@ class SearchedScene:
     candidates: CandidatesConfig
     labelling: LabellingSettings
     ranking: RankingConfig
-
-    def __getstate__(self) -> dict:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     def open(self) -> None:
         """Raises DataError when something is missing or broken."""
@@ -78,11 +75,8 @@ class SearchedScene:
 
     @cached_property
     def _fallback(self) -> dict[str, list[str]]:
-        listed: dict[str, list[str]] = {}
-        if isinstance(self.candidates, ProgressiveCandidates) and self.candidates.fallback == "list":
-            for query, reference in read_pairs(self.candidates.path) if self.candidates.path else ():
-                listed.setdefault(query, []).append(reference)
-        return listed
+        path = pairs_file(self.candidates) if isinstance(self.candidates, ProgressiveCandidates) else None
+        return read_candidates(path) if path else {}
 
     def ask(self, name: str, features: LocalFeatures) -> Asked:
         """A query made ready. Raises DataError when its candidates are not to be had."""

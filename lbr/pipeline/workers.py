@@ -21,6 +21,7 @@ from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
 from lbr.matching import Matcher, MatcherConfig, make_matcher
+from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import SearchedScene
 from lbr.recognition.masks import confident_mask, full_mask
@@ -40,10 +41,10 @@ Item = TypeVar("Item")
 Arrays = dict[str, np.ndarray]
 
 
-class Worker(Generic[Item]):
+class Worker(Reopened, Generic[Item]):
     """(key, item) -> arrays, or the problem. A kind of worker says in `make` how the arrays of an item come about.
 
-    What it opens (files, networks) are cached properties; a copy sent to another process makes its own.
+    What it opens (files, networks) are cached properties.
     """
 
     def open(self) -> None:
@@ -59,12 +60,6 @@ class Worker(Generic[Item]):
             return self.make(item)
         except DataError as error:
             return Problem(key, str(error))
-
-    def __getstate__(self) -> dict[str, Any]:
-        cached = {
-            name for kind in type(self).__mro__ for name, v in vars(kind).items() if isinstance(v, cached_property)
-        }
-        return {key: value for key, value in self.__dict__.items() if key not in cached}
 
 
 @dataclass
@@ -92,16 +87,13 @@ class ExtractImage(Worker[str]):
 
 
 @dataclass
-class MaskSource:
+class MaskSource(Reopened):
     """Masks of db images from their label images, of queries from their predictions; None where there is none."""
 
     label_images: Path | None
     predictions: Path | None
     vocabulary: InstanceVocabulary
     min_confidence: float
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "file"}
 
     @cached_property
     def file(self) -> PredictionFile | None:

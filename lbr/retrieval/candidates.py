@@ -34,6 +34,14 @@ CandidatesConfig = Annotated[
 ]
 
 
+def read_candidates(path: Path) -> dict[str, list[str]]:
+    """{query: its db images, best first} of a pairs file. Raises DataError as `read_pairs`."""
+    listed: dict[str, list[str]] = {}
+    for query, reference in read_pairs(path):
+        listed.setdefault(query, []).append(reference)
+    return listed
+
+
 def pairs_file(config: CandidatesConfig) -> Path | None:
     """The pairs file that candidates come from. Raises ConfigError when one is asked for and not named."""
     if isinstance(config, ProgressiveCandidates) and config.fallback == "list":
@@ -49,9 +57,7 @@ class Proposer:
     def __init__(self, config: CandidatesConfig) -> None:
         self._listed: Mapping[str, list[str]] | None = None
         if isinstance(config, ListedCandidates):
-            listed: dict[str, list[str]] = {}
-            for query, reference in read_pairs(config.path):
-                listed.setdefault(query, []).append(reference)
+            listed = read_candidates(config.path)
             self._listed = {query: names[: config.max_candidates] for query, names in listed.items()}
             self._path = config.path
 
