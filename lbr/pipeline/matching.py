@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from tqdm import tqdm
 
 from lbr.errors import ConfigError, DataError
 from lbr.io.colmap import model_arrays, read_model
@@ -20,10 +21,15 @@ from lbr.retrieval.pairs import (
     ListedPairs,
     Pair,
     PosePairs,
+    SimilarPairs,
     pairs_exhaustive,
     pairs_from_covisibility,
+    pairs_from_likeness,
     pairs_from_poses,
 )  # fmt: skip
+from lbr.retrieval.vlad import global_descriptors, visual_words
+
+WORD_IMAGES = 400  # images whose descriptors choose the visual words
 
 
 def choose_pairs(context: Context) -> list[Report]:
@@ -32,9 +38,11 @@ def choose_pairs(context: Context) -> list[Report]:
     inputs = {"images": digest_images(dataset.image_root, dataset.db_names)}
     if isinstance(settings, ListedPairs):
         inputs["list"] = digest_files([settings.path]) if settings.path.is_file() else "missing"
+    elif isinstance(settings, SimilarPairs):
+        inputs |= identities(context.workspace.db_features)
     elif dataset.model:
         inputs["model"] = digest_files(dataset.model_files)
-    recipe = Recipe("pairs", context.dump("pairs"), inputs)
+    recipe = Recipe("pairs", context.dump("pairs", *(["seed"] if settings.name == "similar" else [])), inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
     with making(output, recipe) as work:
@@ -66,8 +74,23 @@ def _choose(context: Context, work: Making) -> list[Pair]:
         shared = covisibility(offsets, arrays.point_index[seen], len(arrays.points))
         return pairs_from_covisibility(arrays.names, shared, settings)
     if isinstance(settings, PosePairs | CovisibilityPairs):
-        raise ConfigError(f"pairs.name={settings.name} needs dataset.model; without one use pairs.name=exhaustive")
+        raise ConfigError(
+            f"pairs.name={settings.name} needs dataset.model; without one use pairs.name=exhaustive, or similar"
+        )
+    if isinstance(settings, SimilarPairs):
+        return _alike(context, settings)
     return pairs_exhaustive(dataset.db_names)
+
+
+def _alike(context: Context, settings: SimilarPairs) -> list[Pair]:
+    with FeatureFile(context.workspace.db_features) as features:
+        names = [name for name in context.dataset.db_names if name in features]
+        sample = [features.read(name).descriptors for name in names[:: -(-len(names) // WORD_IMAGES) or 1]]
+        if not any(map(len, sample)):
+            raise DataError(f"{features.path}: no keypoints in {len(sample)} images, so no two are alike")
+        words = visual_words(sample, settings.num_words, context.config.seed)
+        local = (features.read(name).descriptors for name in tqdm(names, "pairs", unit=""))
+        return pairs_from_likeness(names, global_descriptors(local, words), settings)
 
 
 def match(context: Context) -> list[Report]:

@@ -1,4 +1,4 @@
-"""Pairs of db images to match: from poses, from covisibility, exhaustive, or from a list."""
+"""Pairs of db images to match: from poses, from covisibility, by likeness, exhaustive, or from a list."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lbr.geometry.pose import Pose
 from lbr.settings import ConfigPath, Settings
 
 Pair = tuple[str, str]
+ROWS = 512  # images compared with all others at once
 
 
 class PosePairs(Settings):
@@ -44,7 +45,21 @@ class ListedPairs(Settings):
     path: ConfigPath
 
 
-PairsConfig = Annotated[PosePairs | CovisibilityPairs | ExhaustivePairs | ListedPairs, Field(discriminator="name")]
+class SimilarPairs(Settings):
+    """Images that look alike (VLAD of their local features), and images whose names follow each other.
+
+    For photographs without poses, where all pairs would be too many.
+    """
+
+    name: Literal["similar"] = "similar"
+    num_neighbours: int = Field(default=25, ge=1)
+    num_following: int = Field(default=5, ge=0, description="the next images in the order of names: films, walks")
+    num_words: int = Field(default=64, ge=1, description="visual words of the descriptor")
+
+
+PairsConfig = Annotated[
+    PosePairs | CovisibilityPairs | ExhaustivePairs | ListedPairs | SimilarPairs, Field(discriminator="name")
+]
 
 
 def pairs_exhaustive(names: Sequence[str]) -> list[Pair]:
@@ -78,6 +93,35 @@ def pairs_from_covisibility(names: Sequence[str], shared: sparse.csr_matrix, set
     rank = np.arange(len(row)) - np.searchsorted(row, row)  # place within its row
     keep = (rank < settings.num_neighbours) & (count >= settings.min_shared)
     return _unique_pairs(names, row[keep], col[keep])
+
+
+def pairs_from_likeness(names: Sequence[str], vectors: np.ndarray, settings: SimilarPairs) -> list[Pair]:
+    """Each image with the `num_neighbours` of largest cosine, and with the next `num_following` names; sorted.
+
+    vectors: float32 [I, D], global descriptors of `names`, L2-normalised; one of zeros (an image without features)
+    takes part in no pair.
+    """
+    order = np.argsort(np.asarray(names))
+    names, vectors = [names[i] for i in order], vectors[order]
+    blind = ~vectors.any(axis=1)
+    first, second = [], []
+    for start in range(0, len(names), ROWS):  # in blocks: all cosines at once would be I x I
+        cosine = vectors[start : start + ROWS] @ vectors.T
+        rows = np.arange(start, start + len(cosine))
+        cosine[:, blind] = -np.inf
+        cosine[rows - start, rows] = -np.inf
+        best = np.argsort(-cosine, axis=1, kind="stable")[:, : settings.num_neighbours]
+        kept = np.array(np.isfinite(np.take_along_axis(cosine, best, axis=1)))
+        kept[blind[rows]] = False
+        first.append(np.broadcast_to(rows[:, None], best.shape)[kept])
+        second.append(best[kept])
+    seeing = np.flatnonzero(~blind)
+    for step in range(1, settings.num_following + 1):
+        first.append(seeing[:-step])
+        second.append(seeing[step:])
+    if not first:
+        return []
+    return _unique_pairs(names, np.concatenate(first), np.concatenate(second))
 
 
 def _unique_pairs(names: Sequence[str], first: np.ndarray, second: np.ndarray) -> list[Pair]:

@@ -8,8 +8,10 @@ from lbr.geometry.pose import Pose
 from lbr.retrieval.pairs import (
     CovisibilityPairs,
     PosePairs,
+    SimilarPairs,
     pairs_exhaustive,
     pairs_from_covisibility,
+    pairs_from_likeness,
     pairs_from_poses,
 )
 from tests.synthetic import look_at
@@ -93,3 +95,30 @@ def test_pairs_of_covisibility_are_those_that_share_most():
 
 def test_no_shared_points_give_no_pair():
     assert pairs_from_covisibility(["a", "b"], sparse.csr_matrix((2, 2), dtype=np.int32), CovisibilityPairs()) == []
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("num_images", [40, 1100])  # fewer and more than are compared at once
+def test_pairs_of_likeness_are_the_largest_cosines(num_images: int):
+    vectors = unit(np.random.default_rng(5).normal(size=(num_images, 16)))
+    names = [f"{i:04d}" for i in range(num_images)]
+    shuffled = np.random.default_rng(6).permutation(num_images)
+    settings = SimilarPairs(num_neighbours=3, num_following=0)
+    found = pairs_from_likeness([names[i] for i in shuffled], vectors[shuffled], settings)
+    cosine = vectors @ vectors.T
+    np.fill_diagonal(cosine, -np.inf)
+    nearest = np.argsort(-cosine, axis=1)[:, :3]
+    expected = {tuple(sorted((names[i], names[int(j)]))) for i in range(num_images) for j in nearest[i]}
+    assert set(found) == expected and found == sorted(expected)
+
+
+def test_names_that_follow_each_other_are_pairs_and_an_image_without_features_is_in_none():
+    vectors = unit(np.eye(6))
+    vectors[2] = 0
+    settings = SimilarPairs(num_neighbours=1, num_following=1)
+    found = pairs_from_likeness([*"abcdef"], vectors, settings)
+    assert {("a", "b"), ("b", "d"), ("d", "e"), ("e", "f")} <= set(found)
+    assert not any("c" in pair for pair in found)
