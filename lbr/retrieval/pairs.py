@@ -103,16 +103,15 @@ def pairs_from_likeness(names: Sequence[str], vectors: np.ndarray, settings: Sim
     """
     order = np.argsort(np.asarray(names))
     names, vectors = [names[i] for i in order], vectors[order]
-    blind = ~vectors.any(axis=1)
+    blind: np.ndarray = np.linalg.norm(vectors, axis=1) == 0
     first, second = [], []
     for start in range(0, len(names), ROWS):  # in blocks: all cosines at once would be I x I
         cosine = vectors[start : start + ROWS] @ vectors.T
         rows = np.arange(start, start + len(cosine))
-        cosine[:, blind] = -np.inf
+        cosine[:, blind] = cosine[blind[rows]] = -np.inf
         cosine[rows - start, rows] = -np.inf
         best = np.argsort(-cosine, axis=1, kind="stable")[:, : settings.num_neighbours]
-        kept = np.array(np.isfinite(np.take_along_axis(cosine, best, axis=1)))
-        kept[blind[rows]] = False
+        kept = np.take_along_axis(cosine, best, axis=1) > -np.inf
         first.append(np.broadcast_to(rows[:, None], best.shape)[kept])
         second.append(best[kept])
     seeing = np.flatnonzero(~blind)
