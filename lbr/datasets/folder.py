@@ -10,6 +10,7 @@ from lbr.datasets.reading import LabelSettings, condition_of, listed_queries, mo
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
+from lbr.io.files import read_text
 from lbr.io.images import list_images
 from lbr.io.text_lists import Problem
 from lbr.settings import ConfigPath
@@ -21,6 +22,8 @@ class FolderSettings(LabelSettings):
 
     model: a COLMAP model with cameras and poses of the db images; null reconstructs them by structure from motion.
     queries: a list `name MODEL w h params...`, or names alone; null takes all images under `query_folder`.
+    held_out: a list of photographs, one a line, that would be mapped and are queries instead (with their cameras, where
+    the model has them). stylized: folder of the stylised copies; null: root/stylized.
     """
 
     name: Literal["folder"] = "folder"
@@ -31,6 +34,8 @@ class FolderSettings(LabelSettings):
     queries: Path | None = Path("queries.txt")
     query_folder: Path = Path("query")
     ground_truth: Path | None = Path("gt.txt")
+    held_out: ConfigPath | None = None
+    stylized: ConfigPath | None = None
 
 
 def load_folder(settings: FolderSettings) -> Dataset:
@@ -40,27 +45,48 @@ def load_folder(settings: FolderSettings) -> Dataset:
         raise DataError(f"{image_root}: no such folder of images; set dataset.root (and dataset.images)")
     problems: list[Problem] = []
     model = None if settings.model is None else root / settings.model
-    cameras, poses = _mapped_images(image_root, settings.db_folder, model, problems)
+    cameras, poses = _mapped_images(settings, image_root, model, problems)
     queries = _queries(settings, image_root, set(cameras), problems)
+    if settings.held_out is not None:
+        queries += _hold_out(settings.held_out, cameras, poses, given=model is not None)
     truth = None if settings.ground_truth is None else root / settings.ground_truth
     truth = truth if truth and truth.is_file() else None
     labels = settings.find_labels(root, problems)
     return Dataset(
-        image_root, cameras, poses, queries, model, truth, tuple(problems), stylized_root=root / "stylized",
-        labels=labels,
+        image_root, cameras, poses, queries, model, truth, tuple(problems),
+        stylized_root=settings.stylized or root / "stylized", labels=labels,
     )  # fmt: skip
 
 
 def _mapped_images(
-    image_root: Path, db_folder: Path, model: Path | None, problems: list[Problem]
+    settings: FolderSettings, image_root: Path, model: Path | None, problems: list[Problem]
 ) -> tuple[dict[str, Camera], dict[str, Pose] | None]:
     if model is not None:
         return modelled_images(image_root, model, problems)
-    folder = db_folder if (image_root / db_folder).is_dir() else Path()
-    names = list_images(image_root, str(folder))
+    folder = settings.db_folder if (image_root / settings.db_folder).is_dir() else Path()
+    queries = f"{settings.query_folder.as_posix()}/"  # maybe below the photographs to map
+    names = [name for name in list_images(image_root, str(folder)) if not name.startswith(queries)]
     if not names:
         raise DataError(f"{image_root / folder}: no images to map in it")
     return photographs(image_root, names, problems), None
+
+
+def _hold_out(path: Path, cameras: dict[str, Camera], poses: dict[str, Pose] | None, given: bool) -> tuple[Query, ...]:
+    """The listed photographs as queries; they leave `cameras` and `poses`. Raises DataError for an unknown name."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such list of held-out photographs; see dataset.held_out")
+    names = list(dict.fromkeys(line.strip() for line in read_text(path).splitlines() if line.strip()))
+    if unknown := [name for name in names if name not in cameras]:
+        raise DataError(f"{path}: {unknown[0]} is not one of the {len(cameras)} photographs to map")
+    if len(names) >= len(cameras):
+        raise DataError(f"{path}: holds out all {len(cameras)} photographs, so none is left to map")
+    held = tuple(Query(name, cameras.pop(name) if given else None, condition_of(name)) for name in names)
+    for name in names:
+        if given:
+            (poses or {}).pop(name, None)
+        else:
+            del cameras[name]
+    return held
 
 
 def _queries(

@@ -91,6 +91,39 @@ def test_an_empty_folder_of_images_is_said(tmp_path: Path):
 
 
 def test_a_reconstructed_query_is_no_query(own_scene: Path):
-    """db_folder may be all of images/: then nothing is left to localize without a list."""
-    found = load(own_scene, model=None, db_folder=Path("."), queries=None)
+    """db_folder may be all of images/; without a folder of queries in it nothing is left to localize."""
+    found = load(own_scene, model=None, db_folder=Path("."), query_folder=Path("none"), queries=None)
     assert len(found.cameras) == 10 and found.queries == ()
+
+
+def test_held_out_photographs_are_queries_with_the_models_cameras(tmp_path: Path, scene: RenderedScene):
+    held = sorted(scene.db)[1:3]
+    (tmp_path / "held.txt").write_text("".join(f"{name}\n" for name in held))
+    found = load(scene.root, held_out=tmp_path / "held.txt")
+    assert found.db_names == [name for name in sorted(scene.db) if name not in held]
+    assert set(found.poses) == set(found.db_names)
+    assert {q.name: q.camera for q in found.queries if q.name in held} == dict.fromkeys(held, scene.camera)
+    without = load(scene.root, held_out=tmp_path / "held.txt", model=None, queries=None)
+    assert without.db_names == found.db_names
+    assert {q.camera for q in without.queries if q.name in held} == {None}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"), [(["db/none.png"], "none.png is not one of the 7"), (None, "no such list"), ("all", "all 7")]
+)
+def test_a_wrong_list_of_held_out_photographs_is_said(tmp_path: Path, scene: RenderedScene, lines, message: str):
+    path = tmp_path / "held.txt"
+    if lines is not None:
+        path.write_text("\n".join(sorted(scene.db) if lines == "all" else lines))
+    with pytest.raises(DataError, match=message):
+        load(scene.root, held_out=path)
+
+
+def test_queries_below_the_photographs_are_not_mapped(own_scene: Path):
+    (own_scene / "images").rename(own_scene / "moved")
+    for picture in (own_scene / "moved/db").iterdir():
+        picture.rename(own_scene / "moved" / picture.name)
+    (own_scene / "moved/db").rmdir()
+    found = load(own_scene, images=Path("moved"), model=None, queries=None)
+    assert found.db_names and not any(name.startswith("query/") for name in found.db_names)
+    assert all(q.name.startswith("query/") for q in found.queries)

@@ -1,0 +1,186 @@
+"""A user's own photographs: what is in their folder, and the configuration that maps it, written to be gone on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lbr.datasets.reading import MODEL_FILES
+from lbr.errors import ConfigError, DataError
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import posed_cameras, read_model
+from lbr.io.files import read_text, remove, write_text
+from lbr.io.images import list_images
+from lbr.io.text_lists import write_poses
+
+MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
+HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized instead of mapped
+EXHAUSTIVE = 60  # photographs without poses up to which each is matched with each
+CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder of photographs offers. None: there is none.
+
+    images: the folder that names are relative to. db_folder, query_folder: below it. model: a COLMAP model with the
+    photographs' poses. queries: a list of queries with their cameras. ground_truth: their true poses.
+    """
+
+    root: Path
+    images: Path
+    db_folder: str
+    model: Path | None
+    queries: Path | None
+    query_folder: str | None
+    ground_truth: Path | None
+
+    @property
+    def has_queries(self) -> bool:
+        return self.queries is not None or self.query_folder is not None
+
+
+def look_at(photos: Path) -> Found:
+    """The layout of a folder: ours (images/db, images/query, 3D-models, queries.txt, gt.txt), COLMAP's (images,
+    sparse/0), or photographs as they come. Raises DataError when there is no such folder, or no photograph in it.
+    """
+    root = Path(os.path.abspath(photos))
+    if not root.is_dir():
+        raise DataError(f"{photos}: no such folder of photographs")
+    images = root / "images" if (root / "images").is_dir() else root
+    db_folder = "db" if (images / "db").is_dir() else "."
+    if not list_images(images, db_folder):
+        raise DataError(f"{images / db_folder}: no photographs in it (nor below it)")
+    models = (root / name for name in MODELS)
+    return Found(
+        root, images, db_folder, _first(m for m in models if any((m / name).is_file() for name in MODEL_FILES)),
+        _first(p for p in [root / "queries.txt"] if p.is_file()),
+        _first(f for f in ["query"] if (images / f).is_dir()),
+        _first(p for p in [root / "gt.txt"] if p.is_file()),
+    )  # fmt: skip
+
+
+def with_queries(found: Found, queries: Path, links: Path) -> Found:
+    """With the photographs of `queries`: a folder, one photograph, or a list of names in the folder of photographs.
+
+    Photographs that lie elsewhere are linked, not copied: `links` becomes a folder of links to the photographs to map
+    and to the queries, so that all names have one root. Raises DataError when there is nothing at `queries`.
+    """
+    queries = Path(os.path.abspath(queries))
+    if queries.suffix == ".txt" and queries.is_file():
+        return replace(found, queries=queries, query_folder=None, ground_truth=None)
+    if not queries.exists():
+        raise DataError(f"{queries}: no such folder of queries, nor a photograph, nor a list (.txt)")
+    if queries.is_dir() and not list_images(queries):
+        raise DataError(f"{queries}: no photographs in it (nor below it)")
+    remove(links)
+    links.mkdir(parents=True)
+    if found.model is None:  # names may change as nothing refers to them
+        (links / "db").symlink_to(found.images / found.db_folder)
+    else:
+        for entry in sorted(found.images.iterdir()):
+            if entry.name != "query":
+                (links / entry.name).symlink_to(entry)
+    if queries.is_dir():
+        (links / "query").symlink_to(queries)
+    else:
+        (links / "query").mkdir()
+        (links / "query" / queries.name).symlink_to(queries)
+    truth = _first(p for p in [queries / "gt.txt"] if p.is_file())
+    db_folder = "db" if found.model is None else found.db_folder
+    return replace(found, images=links, db_folder=db_folder, queries=None, query_folder="query", ground_truth=truth)
+
+
+def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path) -> tuple[Path, list[str]]:
+    """The configuration file in `workspace` for these photographs, and what to tell the user about them.
+
+    One that is there is kept, with whatever a person changed in it, as long as it is about the same photographs.
+    Raises ConfigError when it is about others, DataError when there are none.
+    """
+    workspace = Path(os.path.abspath(workspace))
+    found = look_at(photos)
+    if queries is not None:
+        found = with_queries(found, queries, workspace / LINKS)
+    names, poses = _photographs(found)
+    told = [f"{len(names)} photographs to map in {photos}, {_described(found)}"]
+    dataset = _dataset(found)
+    if found.has_queries:
+        told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
+    else:
+        dataset |= _hold_out(names, poses, workspace, told)
+    sections = {"base": str(base), "dataset": dataset, "workspace": str(workspace), **_sized(found, len(names))}
+    _write_once(workspace / CONFIG, sections, told)
+    return workspace / CONFIG, told
+
+
+def _photographs(found: Found) -> tuple[list[str], dict[str, Pose]]:
+    """Names of the photographs to map, sorted, and their poses where a model has them."""
+    if found.model is None:
+        return list_images(found.images, found.db_folder), {}
+    cameras, poses = posed_cameras(read_model(found.model))
+    return sorted(name for name in cameras if (found.images / name).is_file()), poses
+
+
+def _described(found: Found) -> str:
+    if found.model is None:
+        return "no poses: structure from motion will find them"
+    return f"with poses from {found.model.relative_to(found.root)}"
+
+
+def _dataset(found: Found) -> dict[str, Any]:
+    return {
+        "name": "folder", "root": str(found.root), "images": str(found.images),
+        "model": found.model and str(found.model), "db_folder": found.db_folder,
+        "queries": found.queries and str(found.queries), "query_folder": found.query_folder or "query",
+        "ground_truth": found.ground_truth and str(found.ground_truth), "stylized": "stylized",
+    }  # fmt: skip
+
+
+def _hold_out(names: list[str], poses: dict[str, Pose], workspace: Path, told: list[str]) -> dict[str, Any]:
+    """Keys of the dataset that hold some photographs out, as there are no queries: the map is tried on them."""
+    held = names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
+    if not held:
+        told.append(f"no queries, and too few photographs ({len(names)}) to hold any out: the map alone is made")
+        return {"query_folder": "query"}
+    write_text(workspace / HELD_OUT, "".join(f"{name}\n" for name in held))
+    told.append(f"no queries: {len(held)} photographs are held out and localized ({HELD_OUT})")
+    keys: dict[str, Any] = {"held_out": HELD_OUT}
+    if poses:
+        write_poses(workspace / HELD_OUT_POSES, {name: poses[name] for name in held})
+        keys["ground_truth"] = str(workspace / HELD_OUT_POSES)
+    return keys
+
+
+def _sized(found: Found, count: int) -> dict[str, Any]:
+    """Sections that depend on what there is."""
+    if found.model is not None:
+        return {}
+    pairs = {"name": "exhaustive" if count <= EXHAUSTIVE else "similar"}
+    return {"pairs": pairs, "reconstruction": {"name": "sfm"}}
+
+
+def _write_once(path: Path, sections: dict[str, Any], told: list[str]) -> None:
+    text = yaml.safe_dump(sections, sort_keys=False)
+    if not path.is_file():
+        write_text(path, text)
+        told.append(f"configuration: {path}; change it, and `lbr VERB --config` it, as you like")
+        return
+    there = yaml.safe_load(read_text(path))
+    if not isinstance(there, dict) or there.get("dataset") != sections["dataset"]:
+        raise ConfigError(f"{path}: is about other photographs; name another workspace=, or remove that file")
+    told.append(f"configuration: {path}, as it is there; remove it to start from ours")
+
+
+def _first(found: Any) -> Any:
+    return next(iter(found), None)
+
+
+def splits(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Command line arguments -> (paths, overrides `section.key=value`)."""
+    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    return [text for text in arguments if text not in overrides], overrides
