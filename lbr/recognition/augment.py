@@ -5,6 +5,7 @@ Everything is decided by the generator that is given, so a sample depends on the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -72,8 +73,8 @@ def _warp(
     Also says which pixels of the view are inside the photograph: bool [h, w]. A view that shrinks the photograph is
     taken from a halved one, as prediction averages over areas where it shrinks.
     """
-    across = np.linalg.norm((corners[1] - corners[0]) * (image.shape[1], image.shape[0]))
-    for _ in range(int(np.log2(max(1.0, across / size[0])))):
+    across = float(np.linalg.norm((corners[1] - corners[0]) * (image.shape[1], image.shape[0])))
+    for _ in range(int(math.log2(max(1.0, across / size[0])))):
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     view = cv2.warpPerspective(image, _homography(corners, image, size), size, flags=cv2.INTER_LINEAR)
     labels = cv2.warpPerspective(
