@@ -42,7 +42,7 @@ def run() -> str:
         *(_size(context, *part) for part in (("query", context.workspace.query_predictions, "60"),
                                              ("db", context.workspace.db_predictions, "8"))),
     ]  # fmt: skip
-    return table(["what", "measured", "wanted"], rows) + "\n\n" + recognition_table(recognition_scores(context))
+    return table(["what", "measured", "wanted"], rows) + "\n\n" + recognition_table(recognition_scores(context).scores)
 
 
 def _ms(call: Callable[[], object]) -> float:

@@ -302,7 +302,8 @@ class Localization:
 
     estimate is None exactly when status is failed. tried: db images compared, in order; steps: the search, in order.
     instances: those recognised in the query, with their scores, best first.
-    reference: the db image with most inliers. counts, timings (seconds): by name. notes: what the user should
+    reference: the db image with most inliers. place: the map's place that it belongs to, in whose frame the pose is;
+    None without a pose. counts, timings (seconds): by name. notes: what the user should
     know (a guessed focal length, say).
     """
 
@@ -318,6 +319,7 @@ class Localization:
     notes: tuple[str, ...] = ()
     steps: tuple[SearchStep, ...] = ()
     instances: tuple[tuple[int, float], ...] = ()
+    place: int | None = None
 
     def __post_init__(self) -> None:
         if (self.estimate is None) != (self.status is Status.FAILED):

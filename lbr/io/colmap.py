@@ -6,7 +6,7 @@ With mapping and localization/pnp this is the only place that knows pycolmap; it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,24 @@ def write_model(folder: Path, model: pycolmap.Reconstruction) -> None:
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         model.write_binary(temporary)
+
+
+def write_models(folder: Path, models: Sequence[pycolmap.Reconstruction]) -> None:
+    """Write models of disjoint places: the first in `folder` itself, where one alone would be, the others in
+    folder/1, folder/2, ...; whole or not at all."""
+    with atomic_path(folder) as temporary:
+        for number, model in enumerate(models):
+            place = temporary / str(number) if number else temporary
+            place.mkdir(parents=True)
+            model.write_binary(place)
+
+
+def read_models(folder: Path) -> list[pycolmap.Reconstruction]:
+    """The models that `write_models` wrote, in their order. Raises DataError as `read_model`."""
+    models = [read_model(folder)]
+    while (folder / str(len(models))).is_dir():
+        models.append(read_model(folder / str(len(models))))
+    return models
 
 
 def model_arrays(model: pycolmap.Reconstruction) -> ModelArrays:

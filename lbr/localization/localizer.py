@@ -165,7 +165,8 @@ class Localizer:
             reason += f"; {estimate.num_inliers} after refinement"
         log.counts["matches"] = len(pairs)
         log.counts["inliers"] = estimate.num_inliers
-        return replace(self._result(name, status, reason, estimate, estimate.camera, log), reference=reference)
+        result = self._result(name, status, reason, estimate, estimate.camera, log)
+        return replace(result, reference=reference, place=int(self.scene.place[found.reference]))
 
     def _result(
         self, name: str, status: Status, reason: str, estimate: PoseEstimate | None, camera: Camera, log: Log

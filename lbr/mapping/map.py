@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -23,16 +23,22 @@ ARRAYS = (
     "camera_index", "poses", "offsets", "keypoints", "descriptors", "point_index", "points", "point_errors",
     "track_lengths", "covisible_indptr", "covisible_indices", "covisible_counts",
 )  # fmt: skip
+PLACE = "place"  # an array that maps of version 1 had not at first: without it all images are of one place
+Units = Literal["metres", "model"]
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
     """Images with poses, and of their keypoints those that have a 3D point.
 
+    A map holds one place or several that share no points. Each place has a world frame of its own: poses and points
+    of two places cannot be compared. units: of these frames, 'model' when nothing told structure from motion a scale.
+
     names: [I], sorted. cameras: the different ones; camera_index: int32 [I]. poses: float64 [I, 3, 4] cam_from_world.
-    Observations of image i are offsets[i]:offsets[i+1] of keypoints float32 [O, 2] (pixels), descriptors float16
-    [O, D] and point_index int32 [O]. points: float64 [P, 3] metres; point_errors: float32 [P] pixels;
-    track_lengths: int32 [P]. covisibility: int32 CSR [I, I], shared points of two images, 0 on the diagonal.
+    place: int32 [I], from 0, the largest first; all 0 by default. Observations of image i are those at
+    offsets[i]:offsets[i+1] of keypoints float32 [O, 2] (pixels), descriptors float16 [O, D] and point_index int32 [O].
+    points: float64 [P, 3] in `units`; point_errors: float32 [P] pixels; track_lengths: int32 [P].
+    covisibility: int32 CSR [I, I], shared points of two images, 0 on the diagonal.
     extractor: the configuration of the local feature, {} when unknown. labels: int32 [O], the instance of each
     observation, None when nothing was labelled; kept with the instance index, not with the map.
     """
@@ -51,8 +57,14 @@ class Map:
     covisibility: sparse.csr_matrix
     extractor: Mapping[str, Any] = field(default_factory=dict)
     labels: np.ndarray | None = None
+    place: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    units: Units = "metres"
 
     def __post_init__(self) -> None:
+        if not len(self.place):
+            object.__setattr__(self, "place", np.zeros(len(self.names), np.int32))
+        if len(self.place) != len(self.names):
+            raise ValueError(f"places of {len(self.place)} images, in a map of {len(self.names)}")
         object.__setattr__(self, "_index", {name: i for i, name in enumerate(self.names)})
 
     def __len__(self) -> int:
@@ -73,6 +85,20 @@ class Map:
 
     def camera(self, image: int) -> Camera:
         return self.cameras[self.camera_index[image]]
+
+    @property
+    def num_places(self) -> int:
+        return int(self.place.max(initial=-1)) + 1
+
+    def images_of(self, place: int) -> np.ndarray:
+        """int [K]: the images of a place, ascending."""
+        return np.flatnonzero(self.place == place)
+
+    def points_of(self, place: int) -> np.ndarray:
+        """int [K]: the points that images of a place see, ascending."""
+        if self.num_places == 1:
+            return np.arange(len(self.points))
+        return np.unique(self.point_index[np.repeat(self.place == place, np.diff(self.offsets))])
 
     def observations(self, image: int) -> slice:
         return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
@@ -100,11 +126,13 @@ class Map:
 
 
 def build_map(
-    model: ModelArrays, descriptors: Mapping[int, np.ndarray] | list[np.ndarray], extractor: Mapping[str, Any]
-) -> Map:
+    model: ModelArrays, descriptors: Mapping[int, np.ndarray] | list[np.ndarray], extractor: Mapping[str, Any],
+    place: np.ndarray | None = None, units: Units = "metres",
+) -> Map:  # fmt: skip
     """A map from a triangulated model and the descriptors [N_i, D] of image i's keypoints, in the model's order.
 
-    Raises DataError when the model has no points, or descriptors and keypoints of an image differ in number.
+    place: int [I], as of `places.join_places`; one place by default. Raises DataError when the model has no points, or
+    descriptors and keypoints of an image differ in number.
     """
     if not len(model.points):
         raise DataError("the model has no points: nothing can be localized in it")
@@ -129,6 +157,7 @@ def build_map(
         descriptors=np.concatenate(kept), point_index=point_index, points=model.points,
         point_errors=model.point_errors, track_lengths=lengths,
         covisibility=covisibility(offsets, point_index, len(model.points)), extractor=dict(extractor),
+        place=np.zeros(0, np.int32) if place is None else place.astype(np.int32), units=units,
     )  # fmt: skip
 
 
@@ -153,11 +182,11 @@ def write_map(folder: Path, scene: Map) -> None:
     }
     header = {
         "format": FORMAT, "version": VERSION, "extractor": dict(scene.extractor), "names": scene.names,
-        "cameras": [[c.model, c.width, c.height, *c.params] for c in scene.cameras],
+        "cameras": [[c.model, c.width, c.height, *c.params] for c in scene.cameras], "units": scene.units,
     }  # fmt: skip
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        for name in ARRAYS:
+        for name in (*ARRAYS, PLACE):
             np.save(temporary / f"{name}.npy", arrays[name] if name in arrays else getattr(scene, name))
         (temporary / "map.json").write_text(json.dumps(header))
 
@@ -182,7 +211,8 @@ def open_map(folder: Path) -> Map:
             f"{folder}: is {header.get('format')} version {header.get('version')}, wanted {FORMAT} version {VERSION}"
         )
     try:
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        names = (*ARRAYS, PLACE) if (folder / f"{PLACE}.npy").exists() else ARRAYS
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: broken map ({error}); reconstruct again") from None
     shared = [arrays.pop(f"covisible_{part}") for part in ("counts", "indices", "indptr")]
@@ -190,6 +220,9 @@ def open_map(folder: Path) -> Map:
     matrix = sparse.csr_matrix((size, size), dtype=np.int32)
     matrix.data, matrix.indices, matrix.indptr = shared  # as they are: the constructor would copy and check them
     cameras = tuple(Camera(model, w, h, tuple(params)) for model, w, h, *params in header["cameras"])
+    if len(arrays.get(PLACE, header["names"])) != size:
+        raise DataError(f"{folder}: broken map ({PLACE}.npy is not of its {size} images); reconstruct again")
     return Map(
-        names=tuple(header["names"]), cameras=cameras, covisibility=matrix, extractor=header["extractor"], **arrays
-    )
+        names=tuple(header["names"]), cameras=cameras, covisibility=matrix, extractor=header["extractor"],
+        units=header.get("units", "metres"), **arrays,
+    )  # fmt: skip

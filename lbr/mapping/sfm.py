@@ -38,6 +38,7 @@ def structure_from_motion(
 ) -> list[pycolmap.Reconstruction]:  # fmt: skip
     """Verify the matches and reconstruct; the models found, largest first (disjoint places give several).
 
+    No image is in two models: it stays in the largest, and models left with fewer than `min_model_size` are dropped.
     Cameras whose source is 'given' keep their intrinsics; others have them refined. Equal cameras are one camera.
     Raises DataError when no model came out.
     """
@@ -51,13 +52,27 @@ def structure_from_motion(
         two_view.min_inlier_ratio = settings.min_inlier_ratio
         two_view.ransac.random_seed = seed
         pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
-        models = _reconstruct(path, Path(folder), cameras, settings, seed)
+        models = _disjoint(_reconstruct(path, Path(folder), cameras, settings, seed), settings.min_model_size)
     if not models:
         raise DataError(
             f"structure from motion found no model in {len(cameras)} images and {len(matches)} matched pairs: "
             "too little overlap, too few matches, or no baseline"
         )
-    return sorted(models, key=lambda model: -model.num_reg_images())
+    return models
+
+
+def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pycolmap.Reconstruction]:
+    """Largest first; COLMAP's mapper places up to 20 images again in a later model."""
+    taken: set[str] = set()
+    kept: list[pycolmap.Reconstruction] = []
+    for model in sorted(models, key=lambda model: -model.num_reg_images()):
+        for image in [model.image(i) for i in model.reg_image_ids()]:
+            if image.name in taken:
+                model.deregister_frame(image.frame_id)
+        if model.num_reg_images() >= min_size and model.num_points3D():
+            kept.append(model)
+            taken |= {model.image(i).name for i in model.reg_image_ids()}
+    return sorted(kept, key=lambda model: -model.num_reg_images())
 
 
 def _reconstruct(

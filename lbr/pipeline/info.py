@@ -13,7 +13,7 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.h5_file import open_h5
 from lbr.io.matches_file import FORMAT as MATCHES
 from lbr.io.matches_file import MatchFile
-from lbr.mapping.map import ARRAYS, open_map
+from lbr.mapping.map import Map, open_map
 from lbr.pipeline.results import read_localizations
 
 
@@ -34,12 +34,12 @@ def describe(path: Path) -> str:
 
 def _describe_map(path: Path) -> str:
     scene = open_map(path)
-    sizes = {name: (path / f"{name}.npy").stat().st_size for name in (*ARRAYS,)}
-    sizes["map.json"] = (path / "map.json").stat().st_size
+    sizes = {file.name.removesuffix(".npy"): file.stat().st_size for file in path.iterdir() if file.is_file()}
     counts = np.diff(scene.offsets)
     lines = [
         f"map of {len(scene)} images, {len(scene.cameras)} cameras, "
         f"local feature {scene.extractor.get('name', 'unknown')}",
+        *_describe_places(scene),
         f"{len(scene.points):,} points, mean track {scene.track_lengths.mean():.1f}, "
         f"mean error {scene.point_errors.mean():.2f} px",
         f"{counts.sum():,} observations, per image {counts.min()} to {counts.max()}, median {int(np.median(counts))}",
@@ -48,6 +48,17 @@ def _describe_map(path: Path) -> str:
         *(f"  {size / 1e6:10.3f} MB  {name}" for name, size in sorted(sizes.items(), key=lambda item: -item[1])),
     ]
     return "\n".join(lines)
+
+
+def _describe_places(scene: Map) -> list[str]:
+    """How many places there are, where it is more than one; and that lengths have no unit, where they have none."""
+    lines = []
+    if scene.num_places > 1:
+        sizes = ", ".join(str(count) for count in np.bincount(scene.place))
+        lines.append(f"{scene.num_places} separate places ({sizes} images), each in a frame of its own")
+    if scene.units == "model":
+        lines.append("lengths are in units of the model: structure from motion knows no scale")
+    return lines
 
 
 def _describe_features(path: Path) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from lbr.errors import ConfigError
-from lbr.io.colmap import Reconstruction, model_arrays, posed_cameras, read_model, write_model
+from lbr.io.colmap import Reconstruction, model_arrays, posed_cameras, read_models, write_models
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import Problem
-from lbr.mapping.map import build_map, write_map
+from lbr.mapping.map import Map, Units, build_map, write_map
+from lbr.mapping.places import join_places
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs
 from lbr.pipeline.stage import Context, Report, identities, made, reused
@@ -31,21 +32,31 @@ def reconstruct(context: Context) -> list[Report]:
         return [reused(output)]
     with making(output, recipe) as work, FeatureFile(workspace.db_features) as features:
         work.problems += _write_sfm(context, features)
-        arrays = model_arrays(read_model(workspace.sfm))
+        arrays, place = join_places([model_arrays(model) for model in read_models(workspace.sfm)])
         descriptors = [features.read(name).descriptors for name in arrays.names]
-        scene = build_map(arrays, descriptors, json.loads(features.extractor or "{}"))
+        units: Units = "model" if isinstance(context.config.reconstruction, SfmSettings) else "metres"
+        scene = build_map(arrays, descriptors, json.loads(features.extractor or "{}"), place, units)
         bare = [n for n, count in zip(scene.names, np.diff(scene.offsets), strict=True) if count == 0]
         work.problems.extend(Problem(n, "no 3D point is seen in it: no query can be localized by it") for n in bare)
         write_map(output, scene)
         work.facts["summary"] = (
             f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
             f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
+            + _places_text(scene)
         )
     return [made(output)]
 
 
+def _places_text(scene: Map) -> str:
+    """How many places there are, and how many images each has; nothing where it is one."""
+    if scene.num_places == 1:
+        return ""
+    sizes = ", ".join(str(count) for count in np.bincount(scene.place))
+    return f"; {scene.num_places} separate places ({sizes} images), each in a frame of its own"
+
+
 def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
-    """The COLMAP model sfm/, of the db images that have features."""
+    """The COLMAP model sfm/ (of several places: the others in sfm/1, ...), of the db images that have features."""
     dataset, settings, seed = context.dataset, context.config.reconstruction, context.config.seed
     problems: list[Problem] = []
     names = [name for name in dataset.db_names if name in features]
@@ -54,29 +65,27 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
     with MatchFile(context.workspace.matches) as matches:
         found = _all_matches(matches)
         if isinstance(settings, SfmSettings):
-            model, problems = _from_motion(cameras, keypoints, found, settings, seed)
+            models, problems = _from_motion(cameras, keypoints, found, settings, seed)
         elif dataset.poses is None:
             raise ConfigError("reconstruction.name=triangulation needs dataset.model; use reconstruction.name=sfm")
         else:
             poses = {name: dataset.poses[name] for name in names}
             verified = verify_pairs(cameras, poses, keypoints, found, settings)
-            model = triangulate(cameras, poses, keypoints, verified, settings, seed)
-    write_model(context.workspace.sfm, model)
+            models = [triangulate(cameras, poses, keypoints, verified, settings, seed)]
+    write_models(context.workspace.sfm, models)
     return problems
 
 
 def _from_motion(
     cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], found: Iterator[tuple[Pair, Matches]],
     settings: SfmSettings, seed: int,
-) -> tuple[Reconstruction, list[Problem]]:  # fmt: skip
-    """The largest model of structure from motion, and what is not in it."""
+) -> tuple[list[Reconstruction], list[Problem]]:  # fmt: skip
+    """The models of structure from motion, one for each place, and the images that are in none."""
     raw = {pair: matches.indices for pair, matches in found if len(matches) >= settings.min_matches}
-    models, problems = structure_from_motion(cameras, keypoints, raw, settings, seed), []
-    if len(models) > 1:
-        sizes = ", ".join(str(m.num_reg_images()) for m in models)
-        problems.append(Problem("sfm", f"{len(models)} separate models ({sizes} images); the largest is the map"))
-    outside = sorted(set(cameras) - set(posed_cameras(models[0])[0]))
-    return models[0], problems + [Problem(name, "not registered by structure from motion") for name in outside]
+    models = structure_from_motion(cameras, keypoints, raw, settings, seed)
+    inside = {name for model in models for name in posed_cameras(model)[0]}
+    outside = sorted(set(cameras) - inside)
+    return models, [Problem(name, "not registered by structure from motion") for name in outside]
 
 
 def _all_matches(matches: MatchFile) -> Iterator[tuple[Pair, Matches]]:

@@ -23,6 +23,7 @@ DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, an
 def train(context: Context) -> list[Report]:
     """A network that names the instances of the label images, in recognition.pt."""
     from lbr.recognition.checkpoints import save_checkpoint
+    from lbr.recognition.planning import read_plan
     from lbr.recognition.processes import is_first_process
     from lbr.recognition.train import train as train_network
 
@@ -53,10 +54,12 @@ def train(context: Context) -> list[Report]:
         save_checkpoint(output, checkpoint)
         held = checkpoint.scores.get("held_out_accuracy")
         told = f", {100 * held:.1f} % of the cells of held-out images right" if held is not None else ""
+        plan = read_plan(work.parts.folder)
+        work.facts["plan"] = vars(plan)
         work.facts["history"] = progress.records
-        work.facts["summary"] = (
-            f"{vocabulary.num_classes - 1} instances from {len(images)} images, {progress.epoch} epochs{told}"
-        )
+        shortened = f" (of {plan.asked}, shortened to fit)" if plan.epochs < plan.asked else ""
+        learned = f"{vocabulary.num_classes - 1} instances from {len(images)} images"
+        work.facts["summary"] = f"{learned}, {progress.epoch} epochs{shortened}{told}"
     return [made(output)]
 
 
@@ -67,7 +70,7 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     dataset, masks = context.dataset, context.dataset.labels.masks
     if masks is None:
         raise DataError("the dataset has no label images to learn from: set dataset.labels to their folder")
-    stylized = context.config.recognition.training.stylized > 0
+    stylized = context.config.recognition.training.stylized not in (0, (0, 0))
     found = [
         LabelledImage(n, (dataset.image_root / n, *(dataset.copies(n) if stylized else ())), mask_path(masks, n))
         for n in dataset.db_names

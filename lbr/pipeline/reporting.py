@@ -17,7 +17,7 @@ from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import open_map
 from lbr.parallel import num_cores
-from lbr.pipeline.recognition_scoring import recognition_scores
+from lbr.pipeline.recognition_scoring import kept_scores
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.scoring import score
 from lbr.pipeline.stage import Context, Report
@@ -70,15 +70,19 @@ def with_recognition(inputs: ReportInputs, file: PredictionFile, context: Contex
     if truth is None:
         return inputs
     try:
-        vocabulary, scores = load_vocabulary(context), recognition_scores(context)
+        vocabulary, (scores, unscored) = load_vocabulary(context), kept_scores(context)
     except DataError as error:
         return replace(inputs, problems=[*inputs.problems, Problem("scores of recognition", str(error))])
 
+    left_out = {problem.what for problem in unscored}
+
     def true_mask(name: str) -> np.ndarray | None:
         path = mask_path(truth, name)
-        return read_mask(path, vocabulary) if path.is_file() else None
+        return read_mask(path, vocabulary) if path.is_file() and name not in left_out else None
 
-    return replace(inputs, true_masks=true_mask, recognition=scores)
+    return replace(
+        inputs, true_masks=true_mask, recognition=scores, problems=[*dict.fromkeys((*inputs.problems, *unscored))]
+    )
 
 
 def _facts(feature: str) -> dict[str, str]:

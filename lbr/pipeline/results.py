@@ -16,12 +16,18 @@ from lbr.io.files import read_text
 from lbr.types import Localization
 
 
-def localization_to_json(result: Localization, condition: str = "all") -> dict[str, Any]:
-    """One line of localizations.jsonl (docs/formats.md): poses as qvec wxyz and tvec, cam_from_world."""
+def localization_to_json(
+    result: Localization, condition: str = "all", metres_per_unit: float | None = 1.0
+) -> dict[str, Any]:
+    """One line of localizations.jsonl (docs/formats.md): poses as qvec wxyz and tvec, cam_from_world.
+
+    metres_per_unit: of the map's frame; None where nothing tells it, and then nothing is said in metres.
+    """
     estimate = result.estimate
     record: dict[str, Any] = {
         "query": result.query, "condition": condition, "status": str(result.status), "reason": result.reason,
-        "reference": result.reference, "counts": dict(result.counts), "notes": list(result.notes),
+        "reference": result.reference, "place": result.place,
+        "counts": dict(result.counts), "notes": list(result.notes),
         "timings": {k: round(v, 5) for k, v in result.timings.items()}, "tried": list(result.tried),
         "instances": [list(pair) for pair in result.instances], "steps": [vars(step) for step in result.steps],
         "camera": None if result.camera is None else _camera_to_json(result.camera), "pose": None,
@@ -30,7 +36,8 @@ def localization_to_json(result: Localization, condition: str = "all") -> dict[s
         record["pose"] = {"qvec": estimate.pose.quaternion.tolist(), "tvec": estimate.pose.t.tolist()}
         record["num_inliers"] = estimate.num_inliers
         record["covariance"] = None if estimate.covariance is None else estimate.covariance.tolist()
-        record["position_std_m"] = estimate.position_std
+        std = record["position_std"] = estimate.position_std
+        record["position_std_m"] = None if std is None or metres_per_unit is None else std * metres_per_unit
         record["rotation_std_deg"] = None if estimate.rotation_std is None else float(np.degrees(estimate.rotation_std))
     return record
 

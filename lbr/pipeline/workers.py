@@ -219,7 +219,8 @@ class LocalizeQuery(Worker[Query]):
         self.scene.open()
 
     def make(self, query: Query) -> Arrays:
-        line = json.dumps(localization_to_json(self._localize(query), query.condition))
+        metres_per_unit = 1.0 if self.scene.map.units == "metres" else None
+        line = json.dumps(localization_to_json(self._localize(query), query.condition, metres_per_unit))
         return {"line": np.frombuffer(line.encode(), np.uint8)}
 
     def _localize(self, query: Query) -> Localization:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from copy import deepcopy
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -28,6 +29,35 @@ def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim
     if isinstance(settings, SgdSettings):
         return torch.optim.SGD(groups, settings.rate, settings.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.rate)
+
+
+class RunningAverage(Generic[Network]):
+    """A network whose weights and statistics are running averages of another's: steadier than any one step's.
+
+    decay: share of the average that each step leaves; less in the first steps, which count alike.
+    """
+
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network = deepcopy(network).requires_grad_(False)
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def step(self, network: nn.Module) -> None:
+        """Take in the network's weights after a step of its optimizer."""
+        self.steps += 1
+        share = 1 - min(self.decay, self.steps / (self.steps + 10))
+        for own, new in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if own.is_floating_point():
+                own.lerp_(new, share)
+            else:
+                own.copy_(new)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "network": self.network.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.network.load_state_dict(state["network"])
 
 
 def autocast(precision: Precision, device: str) -> AbstractContextManager:

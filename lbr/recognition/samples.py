@@ -18,7 +18,6 @@ from lbr.io.labels import colours_to_classes, read_colour_ids
 from lbr.recognition.augment import AugmentSettings, augment
 from lbr.types import InstanceVocabulary
 
-MARGIN = 1.5  # photographs are kept this much larger than the network's input, for crops
 MAX_ASPECT_DIFFERENCE = 0.02
 _MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)  # ImageNet's
 
@@ -53,11 +52,13 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 
 
 class Photographs:
-    """Photographs and masks at the network's size times MARGIN; the first `cache_mb` of them stay in memory."""
+    """Photographs and masks at the network's size times `detail`; the first `cache_mb` of them stay in memory."""
 
-    def __init__(self, vocabulary: InstanceVocabulary, size: tuple[int, int], cache_mb: int) -> None:
+    def __init__(
+        self, vocabulary: InstanceVocabulary, size: tuple[int, int], cache_mb: int, detail: float = 1.5
+    ) -> None:
         self.vocabulary = vocabulary
-        self.size = (round(size[0] * MARGIN), round(size[1] * MARGIN))
+        self.size = (round(size[0] * detail), round(size[1] * detail))
         self._left = cache_mb * 2**20
         self._kept: dict[Path, np.ndarray] = {}
 
@@ -86,7 +87,7 @@ class TrainingSamples(Dataset):
 
     The copy and its augmentation are drawn by (seed, epoch, name): the same whatever the workers or the order.
     sizes: (width, height) of the samples of each epoch. augmentation None: the photograph itself, only resized.
-    stylized: probability that a stylised copy is drawn.
+    stylized: probability that a stylised copy is drawn, in the first epoch and the last; it rises evenly between.
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class TrainingSamples(Dataset):
         sizes: Sequence[tuple[int, int]],
         augmentation: AugmentSettings | None,
         seed: int,
-        stylized: float = 0.5,
+        stylized: tuple[float, float] = (0.5, 0.5),
     ) -> None:
         self.images, self.photographs, self.sizes = images, photographs, sizes
-        self.augmentation, self.seed, self.stylized = augmentation, seed, stylized
+        self.augmentation, self.seed, self.stylized = augmentation, seed, np.linspace(*stylized, len(sizes))
+        self._by_name = sorted(images, key=lambda item: item.name)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -114,10 +116,18 @@ class TrainingSamples(Dataset):
         else:
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(item.name.encode())])
             chosen = item.images[0]
-            if len(item.images) > 1 and rng.random() < self.stylized:
+            if len(item.images) > 1 and rng.random() < self.stylized[epoch]:
                 chosen = item.images[rng.integers(1, len(item.images))]
-            image, labels = augment(self.photographs.image(chosen), mask, size, self.augmentation, rng)
+            copy = item.images.index(chosen)
+            image, labels = augment(
+                self.photographs.image(chosen), mask, size, self.augmentation, rng, lambda: self._other(copy, rng)
+            )
         return image, labels.astype(np.int64)
+
+    def _other(self, copy: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Any photograph, in the same copy as the one it stands around, where it has it; and its mask."""
+        other = self._by_name[rng.integers(len(self._by_name))]
+        return self.photographs.image(other.images[copy % len(other.images)]), self.photographs.mask(other.mask)
 
 
 @dataclass(frozen=True)

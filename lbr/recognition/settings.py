@@ -13,6 +13,7 @@ from lbr.settings import ConfigPath, Settings
 
 Precision = Literal["auto", "float32", "bfloat16"]
 ColourOrder = Literal["rgb", "bgr"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class NetworkSettings(Settings):
@@ -116,7 +117,12 @@ ScheduleConfig = Annotated[StepSchedule | PolySchedule | CosineSchedule | Platea
 class TrainingSettings(Settings):
     """How the network is trained. The defaults are the published ones, where the paper or its code give them."""
 
-    epochs: int = Field(default=120, ge=1)
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=120, description="auto: about 500 + 40 for each instance + 5 for each image steps of 16 images"
+    )
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="fewer epochs where the first steps, measured, say that all would take longer"
+    )
     batch_size: int = Field(default=16, ge=1)
     growing: tuple[float, ...] = Field(
         default=(1.0,),
@@ -128,18 +134,27 @@ class TrainingSettings(Settings):
     schedule: ScheduleConfig = StepSchedule()
     loss: LossSettings = LossSettings()
     augmentation: AugmentSettings = AugmentSettings()
-    stylized: float = Field(
-        default=2 / 3, ge=0, le=1, description="probability that a stylised copy is drawn, where there are some"
+    stylized: Share | tuple[Share, Share] = Field(
+        default=2 / 3,
+        description="probability that a stylised copy is drawn, where there are some; two: rising over the epochs",
     )
     on_the_fly: Literal["missing", "always", "never"] = Field(
         default="missing", description="night and haze of the augmentation: where stylised copies are missing, ..."
     )
     holdout: float = Field(default=0.05, ge=0, lt=1, description="share of the db images that choose the best weights")
     holdout_list: ConfigPath | None = Field(default=None, description="names of held-out images, instead of a share")
-    validate_every: int = Field(default=5, ge=1, description="epochs; training is saved as often, to go on from")
+    validate_every: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=5, description="epochs; training is saved as often, to go on from; auto: a twentieth of all"
+    )
+    average: float = Field(
+        default=0.0, ge=0, lt=1, description="decay, for each step, of running average weights, which are used; 0: none"
+    )
     patience: int | None = Field(default=None, ge=1, description="stop after so many validations without a better one")
     overfit_batch: bool = Field(default=False, description="learn one batch by heart, unaugmented: a check of the code")
     workers: int = Field(default=0, ge=0, description="processes that prepare samples; 0: this one does")
+    detail: float = Field(
+        default=1.5, ge=1, le=8, description="photographs are kept this much larger than input_size, for crops"
+    )
     cache_mb: int = Field(default=2048, ge=0, description="memory for decoded photographs")
     precision: Precision = "auto"
     device: str = "auto"

@@ -6,7 +6,9 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,27 +18,33 @@ from tqdm import tqdm
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path
+from lbr.io.images import read_image
 from lbr.networks import pick_device
 from lbr.parallel import limit_threads, num_cores
 from lbr.recognition.augment import AugmentSettings
 from lbr.recognition.calibration import Calibration, fit_calibration
 from lbr.recognition.checkpoints import Checkpoint
-from lbr.recognition.losses import Losses, rarity_weights, recognition_loss
+from lbr.recognition.losses import Losses, recognition_loss
+from lbr.recognition.material import Material, gather
 from lbr.recognition.network import RecognitionNetwork, make_network
-from lbr.recognition.optimization import autocast, channels_last, make_optimizer
-from lbr.recognition.processes import Processes, agree, mean_over, processes, shared, unsynchronised
-from lbr.recognition.samples import (
-    Batching,
-    LabelledImage,
-    Photographs,
-    TrainingSamples,
-    check_sizes,
-    growing_sizes,
-    hold_out,
-    load_chunks,
+from lbr.recognition.optimization import RunningAverage, autocast, channels_last, make_optimizer
+from lbr.recognition.planning import (
+    MEASURED_STEPS,
+    READ_IMAGES,
+    WARMING_STEPS,
+    Cost,
+    Plan,
+    has_plan,
+    keep_plan,
+    make_plan,
+    read_plan,
+    reading_seconds,
+    seconds_each,
 )
+from lbr.recognition.processes import Processes, agree, mean_over, processes, shared, unsynchronised
+from lbr.recognition.samples import Batching, LabelledImage, TrainingSamples, growing_sizes, load_chunks
 from lbr.recognition.schedules import Schedule
-from lbr.recognition.settings import RecognitionSettings
+from lbr.recognition.settings import DeepLabSettings, RecognitionSettings
 from lbr.recognition.validation import HeldOut, Validation, validate
 from lbr.types import InstanceVocabulary
 
@@ -64,21 +72,49 @@ def train(
 ) -> tuple[Checkpoint, Progress]:
     """Train on labelled images; returns the network of the best held-out score, calibrated, and what was done.
 
-    folder: holds the state that a killed run goes on from (to the bit, on one process) and the log. events: folder of
-    tensorboard's files, by default below `folder`.
+    folder: holds the state that a killed run goes on from (to the bit, on one process), the plan and the log. events:
+    folder of tensorboard's files, by default below `folder`.
     Under torchrun each process takes its share of every batch. Raises DataError for images that cannot be used.
     """
-    check_sizes(images)
+    material = gather(images, vocabulary, settings, seed)
     training = settings.training
     with processes(pick_device(training.device)) as own:
         limit_threads(max(1, num_cores() // own.world))
         torch.manual_seed(seed)
         network = channels_last(make_network(settings.network, vocabulary.num_classes), own.device)
-        trainer = Trainer(network, images, vocabulary, settings, seed, own)
+        plan = _plan(network, material, settings, folder, own)
+        trainer = Trainer(network, material, settings, plan, own)
         progress = trainer.run(folder, events or folder / "tensorboard")
         network.load_state_dict(progress.best_state)
         found = validate(network, trainer.held_out, settings, own.device) if trainer.held_out.images else None
     return _checkpoint(network, vocabulary, settings, found), progress
+
+
+def _plan(
+    network: RecognitionNetwork, material: Material, settings: RecognitionSettings, folder: Path, own: Processes
+) -> Plan:
+    """How long to train, as decided when the run was first started, or now; the first process says it."""
+
+    def measure() -> Cost:
+        cost = Trainer(deepcopy(network), material, settings, _trial(settings), own).cost()
+        return cost.agreed(partial(agree, own))
+
+    def make() -> Plan:
+        return make_plan(settings.training, len(material.chosen), material.vocabulary.num_classes - 1, measure)
+
+    kept = bool(agree(own, float(has_plan(folder))))
+    plan = read_plan(folder) if kept else make()
+    if own.is_first and not kept:
+        keep_plan(folder, plan)
+    if own.is_first:
+        tqdm.write(f"train: {plan}", file=sys.stderr)
+    return plan
+
+
+def _trial(settings: RecognitionSettings) -> Plan:
+    """An epoch of each part of `growing`."""
+    parts = len(settings.training.growing)
+    return Plan(parts, parts, parts)
 
 
 class Trainer:
@@ -87,56 +123,49 @@ class Trainer:
     def __init__(
         self,
         network: RecognitionNetwork,
-        images: Sequence[LabelledImage],
-        vocabulary: InstanceVocabulary,
+        material: Material,
         settings: RecognitionSettings,
-        seed: int,
+        plan: Plan,
         own: Processes,
     ) -> None:
-        self.network, self.settings, self.seed, self.own = network, settings, seed, own
-        training = settings.training
+        self.network, self.settings, self.plan, self.own = network, settings, plan, own
+        self.material, self.seed = material, material.seed
+        training, chosen = settings.training, material.chosen
         self.training = training
-        photographs = Photographs(vocabulary, settings.input_size, training.cache_mb)
-        chosen, held = self._split(images)
-        if not chosen:
-            raise DataError("no labelled image to train on: see dataset.labels and the problems above")
-        self.held_out = HeldOut(held, photographs, settings.input_size)
+        self.held_out = HeldOut(material.held, material.photographs, settings.input_size)
         augmentation = None if training.overfit_batch else augmentation_for(settings, chosen)
-        sizes = growing_sizes(settings.input_size, training.growing, training.epochs)
-        self.samples = TrainingSamples(chosen, photographs, sizes, augmentation, seed, training.stylized)
-        chunks = max(training.chunks, own.world)
-        batch = min(training.batch_size, len(chosen)) if training.overfit_batch else training.batch_size
-        if batch % chunks or chunks % own.world:
-            raise DataError(f"a batch of {batch} cannot be cut into {chunks} chunks for {own.world} processes")
-        self.batching = Batching(len(chosen), batch, chunks, own.rank, own.world)
+        sizes = growing_sizes(settings.input_size, training.growing, plan.epochs)
+        stylized = training.stylized if isinstance(training.stylized, tuple) else (training.stylized,) * 2
+        self.samples = TrainingSamples(chosen, material.photographs, sizes, augmentation, self.seed, stylized)
+        self.batching = _batching(settings, len(chosen), own)
         self.optimizer = make_optimizer(network, training.optimizer)
-        self.schedule = Schedule(training.schedule, self.optimizer, training.epochs, self.batching.num_batches)
-        self.class_weights = self._class_weights(photographs, chosen, vocabulary)
+        self.schedule = Schedule(training.schedule, self.optimizer, plan.epochs, self.batching.num_batches)
+        weights = material.class_weights(training.loss.rare_power, own.is_first)
+        self.class_weights = None if weights is None else weights.to(own.device)
+        self.average = RunningAverage(network, training.average) if training.average else None
         self.parallel = shared(network, own)
 
-    def _split(self, images: Sequence[LabelledImage]) -> tuple[list[LabelledImage], list[LabelledImage]]:
-        training = self.training
-        if training.overfit_batch:
-            return list(images[: training.batch_size]), []
-        if training.holdout_list is None:
-            return hold_out(images, training.holdout, self.seed)
-        if not training.holdout_list.is_file():
-            raise DataError(f"{training.holdout_list}: no such list of held-out images")
-        names = set(training.holdout_list.read_text(encoding="utf-8").split())
-        return [v for v in images if v.name not in names], [v for v in images if v.name in names]
-
-    def _class_weights(
-        self, photographs: Photographs, images: Sequence[LabelledImage], vocabulary: InstanceVocabulary
-    ) -> torch.Tensor | None:
-        power = self.training.loss.rare_power
-        if power == 0:
-            return None
-        counts = torch.zeros(vocabulary.num_classes, dtype=torch.float64)
-        for item in tqdm(images, "count classes", unit="", disable=not self.own.is_first):
-            mask = torch.from_numpy(photographs.mask(item.mask).astype("int64")).flatten()
-            counts += torch.bincount(mask, minlength=vocabulary.num_classes)
-        weights = rarity_weights(counts, power)
-        return None if weights is None else weights.to(self.own.device)
+    def cost(self) -> Cost:
+        """What an epoch of each size, a validation and reading all images take, measured; changes the network."""
+        training, batching = self.training, self.batching
+        own = batching.chunks // batching.world
+        seconds: dict[tuple[int, int], float] = {}
+        for part, size in enumerate(self.samples.sizes):
+            if size in seconds:
+                continue
+            batch = list(islice(batching.epoch(part, self.seed), own))  # again and again: read in the first step
+            chunks = iter(load_chunks(self.samples, batch * (WARMING_STEPS + MEASURED_STEPS), training.workers))
+            seconds[size] = batching.num_batches * seconds_each(partial(self._train_batch, part, 0, chunks))
+        validation = 0.0
+        if self.held_out.images:
+            validation = seconds_each(lambda: validate(self.network, self.held_out, self.settings, self.own.device))
+        items = self.material.chosen
+        reads = [partial(read_image, item.images[0]) for item in items[:READ_IMAGES]]
+        files = sum(len(item.images) for item in items)
+        return Cost(
+            tuple(seconds[size] for size in self.samples.sizes), validation,
+            reading_seconds(reads, files, training.workers),
+        )  # fmt: skip
 
     def run(self, folder: Path, events: Path) -> Progress:
         """Train from where `folder` says an earlier run was, to the last epoch or until nothing gets better."""
@@ -144,18 +173,19 @@ class Trainer:
         progress = self._resume(folder / STATE)
         writer = SummaryWriter(str(events)) if self.own.is_first else None
         training = self.training
-        total = training.epochs * self.batching.num_batches
+        epochs = self.plan.epochs
+        total = epochs * self.batching.num_batches
         every = 0.1 if sys.stderr.isatty() else 30
         bar = tqdm(desc="train", total=total, unit="step", mininterval=every, disable=not self.own.is_first)
         bar.update(progress.epoch * self.batching.num_batches)
         with bar:
-            keys = self.batching.epochs(progress.epoch, training.epochs, self.seed)
+            keys = self.batching.epochs(progress.epoch, epochs, self.seed)
             chunks = iter(load_chunks(self.samples, keys, training.workers))
-            while progress.epoch < training.epochs and not self._is_stale(progress):
+            while progress.epoch < epochs and not self._is_stale(progress):
                 record = self._epoch(progress.epoch, chunks, bar)
                 progress.epoch += 1
                 self.schedule.epoch()
-                if progress.epoch % training.validate_every == 0 or progress.epoch == training.epochs:
+                if progress.epoch % self.plan.validate_every == 0 or progress.epoch == epochs:
                     self._validate(progress, record)
                     self._save(folder, progress, writer)
         return progress
@@ -167,23 +197,29 @@ class Trainer:
     def _epoch(self, epoch: int, chunks: Iterator, bar: tqdm) -> dict[str, float]:
         self.network.train()
         sums = torch.zeros(4, dtype=torch.float64)
-        own = self.batching.chunks // self.own.world
-        count = own * self.batching.num_batches
-        for number, (images, masks) in enumerate(islice(chunks, count)):
-            last = (number + 1) % own == 0
-            # dropout is drawn by what is trained, not by who trains it
-            torch.manual_seed(hash((self.seed, epoch, number // own, self.own.rank * own + number % own)) % 2**63)
-            sums += self._step(images, masks, own, last)
-            if last:
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-                self.schedule.iteration()
-                done = sums / (number + 1)
-                bar.update()
-                bar.set_postfix(loss=f"{done[0]:.3f}", accuracy=f"{100 * done[3]:.1f}%", refresh=False)
-        sums = mean_over(self.own, sums / count)
+        for number in range(self.batching.num_batches):
+            sums += self._train_batch(epoch, number, chunks)
+            done = sums / (number + 1)
+            bar.update()
+            bar.set_postfix(loss=f"{done[0]:.3f}", accuracy=f"{100 * done[3]:.1f}%", refresh=False)
+        sums = mean_over(self.own, sums / self.batching.num_batches)
         named = dict(zip(Losses._fields, sums.tolist(), strict=True))
         return {"epoch": epoch + 1, "rate": self.optimizer.param_groups[-1]["lr"], **named}
+
+    def _train_batch(self, epoch: int, number: int, chunks: Iterator) -> torch.Tensor:
+        """One step of the optimizer from this process's chunks of a batch; their mean numbers of `Losses`."""
+        own = self.batching.chunks // self.own.world
+        sums = torch.zeros(4, dtype=torch.float64)
+        for chunk, (images, masks) in enumerate(islice(chunks, own)):
+            # dropout is drawn by what is trained, not by who trains it
+            torch.manual_seed(hash((self.seed, epoch, number, self.own.rank * own + chunk)) % 2**63)
+            sums += self._step(images, masks, own, last=chunk + 1 == own)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.iteration()
+        if self.average:
+            self.average.step(self.network)
+        return sums / own
 
     def _step(self, images: torch.Tensor, masks: torch.Tensor, chunks: int, last: bool) -> torch.Tensor:
         """Forward and backward of one chunk; the numbers of its `Losses`."""
@@ -202,9 +238,10 @@ class Trainer:
 
     def _validate(self, progress: Progress, record: dict[str, float]) -> None:
         score = record["accuracy"]
+        network = self.average.network if self.average else self.network
         if self.held_out.images:
             if self.own.is_first:
-                score = validate(self.network, self.held_out, self.settings, self.own.device).accuracy
+                score = validate(network, self.held_out, self.settings, self.own.device).accuracy
             score = agree(self.own, score)
             record["held_out_accuracy"] = score
         self.schedule.validation(score)
@@ -212,7 +249,7 @@ class Trainer:
         progress.validations_since += 1
         if score > progress.best_score:
             progress.best_score, progress.validations_since = score, 0
-            progress.best_state = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            progress.best_state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
     def _resume(self, path: Path) -> Progress:
         if not path.is_file():
@@ -221,6 +258,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         return Progress(**state["progress"])
 
     def _save(self, folder: Path, progress: Progress, writer: SummaryWriter | None) -> None:
@@ -235,9 +274,25 @@ class Trainer:
         state = {
             "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(), "progress": vars(progress),
+            "average": self.average.state_dict() if self.average else {},
         }  # fmt: skip
         with atomic_path(folder / STATE) as temporary:
             torch.save(state, temporary)
+
+
+def _batching(settings: RecognitionSettings, num_samples: int, own: Processes) -> Batching:
+    """How batches are cut. Raises DataError where they cannot be cut evenly, or too finely for the network."""
+    training = settings.training
+    chunks = max(training.chunks, own.world)
+    batch = min(training.batch_size, num_samples) if training.overfit_batch else training.batch_size
+    if batch % chunks or chunks % own.world:
+        raise DataError(f"a batch of {batch} cannot be cut into {chunks} chunks for {own.world} processes")
+    if batch == chunks and isinstance(settings.network, DeepLabSettings):
+        raise DataError(
+            f"a batch of {batch} in {chunks} chunks has one image in each, and deeplabv3p normalises over the images "
+            "of a chunk: set recognition.training.batch_size to twice that or more, or network.name=pspf"
+        )
+    return Batching(num_samples, batch, chunks, own.rank, own.world)
 
 
 def augmentation_for(settings: RecognitionSettings, images: Sequence[LabelledImage]) -> AugmentSettings:

@@ -34,6 +34,29 @@ def hazy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(through + rng.uniform(10, 90) * streaks, 0, 255).astype(np.uint8)
 
 
+def cast_shadow(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """RGB uint8 [H, W, 3] with the shadow of something beyond the picture: darker and bluer, with a soft edge.
+
+    The shadow is the part of the picture on one side of a roof line, a line through it with one or two steps. Before,
+    the rest may be lit by a warmer sun, so that a photograph taken under clouds has both.
+    """
+    height, width = image.shape[:2]
+    direction, middle = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8, 2) * (width, height)
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    along = (x - middle[0]) * np.float32(np.cos(direction)) + (y - middle[1]) * np.float32(np.sin(direction))
+    across = (x - middle[0]) * np.float32(-np.sin(direction)) + (y - middle[1]) * np.float32(np.cos(direction))
+    for _ in range(int(rng.integers(0, 3))):
+        step = rng.uniform(-0.25, 0.25) * height
+        along += np.where(across > rng.uniform(-0.4, 0.4) * width, np.float32(step), np.float32(0))
+    softness = rng.uniform(0.004, 0.04) * width
+    shade = np.clip(along / np.float32(softness) + np.float32(0.5), 0, 1)[..., None]
+    depth = rng.uniform(0.2, 0.6)  # light that is left: the sky's, which is bluer than the sun's
+    dark = (depth * np.array([0.92, 1.0, 1.12])).astype(np.float32)
+    lit = (rng.uniform(1.0, 1.5) * np.array([1.04, 1.0, 0.94])).astype(np.float32)
+    light = _LINEAR[image] * (lit + shade * (dark - lit))
+    return _ENCODED[(np.clip(light, 0, 1) * (len(_ENCODED) - 1)).astype(np.int32)]
+
+
 def grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """float32 of `shape` [H, W, 3]: unit Gaussian noise, repeated in tiles, as drawing it takes most of the time."""
     tile = rng.standard_normal((min(64, shape[0]), shape[1], 3), np.float32)

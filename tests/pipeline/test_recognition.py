@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from lbr.cli import main
+from lbr.config import load_config
 from lbr.geometry.camera import Camera
 from lbr.io.colmap import build_model, write_model
 from lbr.io.images import image_size
 from lbr.io.labels import read_mask, read_vocabulary
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import write_query_list
+from lbr.pipeline import recognition_scoring
+from lbr.pipeline.stage import Context
 from tests.recognition.squares import write_squares
 from tests.synthetic import arc_poses
 
@@ -147,6 +150,33 @@ def test_a_broken_query_is_a_problem(own: Path, capsys: pytest.CaptureFixture):
     assert QUERIES[0] in capsys.readouterr().err
     with PredictionFile(own.parent / "work/predictions-query.h5") as found:
         assert found.names == QUERIES[1:]
+
+
+def test_a_broken_true_label_image_is_a_problem(own: Path, capsys: pytest.CaptureFixture):
+    """The other query is scored; where none can be, that is the problem."""
+    truth = [(own.parent / "truth" / name).with_suffix(".png") for name in QUERIES]
+    truth[0].write_bytes(b"no image")
+    assert run("recognise", own, "--overwrite") == 1
+    said = capsys.readouterr().err
+    assert f"{QUERIES[0]}: not scored: {truth[0]}: not an image" in said and "1 problem(s)" in said
+    kept = json.loads((own.parent / "work/recognition.json").read_text())
+    assert set(kept["scores"]["evidence"]) == {"night"} and len(kept["problems"]) == 1
+    truth[1].write_bytes(b"no image")
+    assert run("recognise", own) == 2 and "not an image" in capsys.readouterr().err
+
+
+def test_scores_are_kept_until_something_changes(own: Path, monkeypatch: pytest.MonkeyPatch):
+    assert run("train", own, "--overwrite") == 0 and run("recognise", own, "--overwrite") == 0
+    context = Context(load_config(own))
+    kept = recognition_scoring.kept_scores(context)
+    assert kept == recognition_scoring.recognition_scores(context)
+    scored: list[Context] = []
+    real = recognition_scoring.recognition_scores
+    monkeypatch.setattr(recognition_scoring, "recognition_scores", lambda c: scored.append(c) or real(c))
+    assert recognition_scoring.kept_scores(context) == kept and not scored, "read, not scored again"
+    other = Context(load_config(own, ["recognition.ranking.power=1"]))
+    recognition_scoring.kept_scores(other)
+    assert scored == [other], "of another ranking: scored again"
 
 
 def test_shards(own: Path, whole: Path):

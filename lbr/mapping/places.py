@@ -1,0 +1,38 @@
+"""Several models that share no points, laid out as one: disjoint places, each in a frame of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lbr.io.colmap import ModelArrays
+
+
+def join_places(models: Sequence[ModelArrays]) -> tuple[ModelArrays, np.ndarray]:
+    """One set of arrays of several models without a common image, and the model (place) of each image, int32 [I].
+
+    Images are sorted by name over all models; points stay in the order of the models. Nothing is transformed: poses
+    and points of different places cannot be compared. Raises ValueError when two models have an image in common.
+    """
+    names = [name for model in models for name in model.names]
+    if len(set(names)) < len(names):
+        raise ValueError("an image belongs to one place, and two models have it")
+    if len(models) == 1:
+        return models[0], np.zeros(len(names), np.int32)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    place = np.repeat(np.arange(len(models), dtype=np.int32), [len(model.names) for model in models])
+    cameras = [camera for model in models for camera in model.cameras]
+    poses = [pose for model in models for pose in model.poses]
+    lengths = np.concatenate([np.diff(model.offsets) for model in models])
+    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    offsets = np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64)
+    rows = np.repeat(starts[order] - offsets[:-1], lengths[order]) + np.arange(offsets[-1])
+    first_point = np.cumsum([0, *(len(model.points) for model in models)])
+    points = [np.where(m.point_index < 0, -1, m.point_index + n) for m, n in zip(models, first_point, strict=False)]
+    joined = ModelArrays(
+        tuple(names[i] for i in order), tuple(cameras[i] for i in order), tuple(poses[i] for i in order), offsets,
+        np.concatenate([m.keypoints for m in models])[rows], np.concatenate(points)[rows].astype(np.int32),
+        np.concatenate([m.points for m in models]), np.concatenate([m.point_errors for m in models]),
+    )  # fmt: skip
+    return joined, place[order]
