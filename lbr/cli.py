@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lbr.pipeline.stage import Context, Report
 
 OK, PROBLEMS, FAILED = 0, 1, 2
+FOLDER_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "folder.yaml"
 
 STAGES = {
     "train": "a network that names the instances of the label images",
@@ -31,6 +32,7 @@ SCENES = {
     "town": "build the embedded town at dataset.root (its truth beside it)",
     "stylize": "copies of the db images as by night, at dusk, in rain, in snow",
 }
+OWN = "your own photographs, in one command: PHOTOS [QUERIES] [section.key=value ...]"
 OTHERS = {
     "run": "all of these, in order; what is there already is reused",
     "config": "print the resolved configuration",
@@ -90,7 +92,46 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--until", dest="last", choices=STAGES, metavar="VERB", help="end with this verb")
         if verb in ("evaluate", "run"):
             sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
+    sub = verbs.add_parser("own", help=OWN, description=OWN, epilog=EPILOG,
+                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    sub.add_argument("overrides", nargs="+", metavar="PHOTOS [QUERIES] [section.key=value]")
+    sub.add_argument("--workspace", type=Path, help="folder of all that is made; outputs/own/<name of PHOTOS>")
+    sub.add_argument("--config", type=Path, help="what to start from; configs/folder.yaml")
+    sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
+    sub.set_defaults(handle=_run_own)
     return parser
+
+
+def _run_own(options: argparse.Namespace) -> int:
+    """From a folder of photographs to a report, saying at the start how long it will take."""
+    from lbr.config import load_config
+    from lbr.errors import ConfigError
+    from lbr.pipeline.estimate import clock, estimate, measure
+    from lbr.pipeline.own import prepare, splits
+    from lbr.pipeline.stage import Context
+    from lbr.pipeline.stages import left_out
+
+    paths, overrides = splits(options.overrides)
+    if not 1 <= len(paths) <= 2:
+        raise ConfigError("wants PHOTOS, maybe QUERIES: folders; and overrides section.key=value")
+    photos, queries = Path(paths[0]), Path(paths[1]) if len(paths) > 1 else None
+    workspace = options.workspace or Path("outputs", "own", photos.resolve().name)
+    path, told = prepare(photos, queries, workspace, options.config or FOLDER_CONFIG)
+    print("\n".join(told), flush=True)
+    context = Context(load_config(path, overrides), options.overwrite)
+    skipped = left_out(context)
+    verbs = [verb for verb in _own_verbs() if verb not in skipped]
+    seconds = estimate(context, measure(context), verbs)
+    parts = ", ".join(f"{verb} {clock(s)}" for verb, s in seconds.items() if s >= 1)
+    print(f"about {clock(sum(seconds.values()))} minutes on this machine: {parts}; what is there already takes none")
+    return _run_verbs(context, verbs)
+
+
+def _own_verbs() -> list[str]:
+    """All verbs, with the stylised copies made before they are learned from."""
+    verbs = list(STAGES)
+    verbs.insert(verbs.index("train"), "stylize")
+    return verbs
 
 
 def _run_stage(options: argparse.Namespace) -> int:
@@ -106,13 +147,18 @@ def _run_flow(options: argparse.Namespace) -> int:
     context = _context(options)
     from lbr.pipeline.stages import left_out
 
-    skipped = left_out(context)
-    reports: list[Report] = []
-    for verb in _verbs_between(options.first, options.last):
+    skipped, verbs = left_out(context), _verbs_between(options.first, options.last)
+    for verb in verbs:
         if verb in skipped:
             print(f"{verb:<12} skipped: {skipped[verb]}")
-        elif verb == "evaluate":
-            _print_scores(context, options.compare_with)
+    return _run_verbs(context, [verb for verb in verbs if verb not in skipped], options.compare_with)
+
+
+def _run_verbs(context: Context, verbs: Sequence[str], compare_with: str | None = None) -> int:
+    reports: list[Report] = []
+    for verb in verbs:
+        if verb == "evaluate":
+            _print_scores(context, compare_with)
         else:
             reports += _make(context, verb)
     return _exit_code(reports, context.dataset.problems)

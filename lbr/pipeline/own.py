@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from lbr.datasets.reading import MODEL_FILES
@@ -21,6 +22,7 @@ from lbr.io.text_lists import write_poses
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
 HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized instead of mapped
 EXHAUSTIVE = 60  # photographs without poses up to which each is matched with each
+TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; fewer where all is learned before
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -158,10 +160,12 @@ def _hold_out(names: list[str], poses: dict[str, Pose], workspace: Path, told: l
 
 def _sized(found: Found, count: int) -> dict[str, Any]:
     """Sections that depend on what there is."""
-    if found.model is not None:
-        return {}
-    pairs = {"name": "exhaustive" if count <= EXHAUSTIVE else "similar"}
-    return {"pairs": pairs, "reconstruction": {"name": "sfm"}}
+    minutes = float(np.clip(count / 20, *TRAINING_MINUTES))
+    sections: dict[str, Any] = {"recognition": {"training": {"epochs": "auto", "max_minutes": minutes}}}
+    if found.model is None:
+        sections["pairs"] = {"name": "exhaustive" if count <= EXHAUSTIVE else "similar"}
+        sections["reconstruction"] = {"name": "sfm"}
+    return sections
 
 
 def _write_once(path: Path, sections: dict[str, Any], told: list[str]) -> None:

@@ -39,6 +39,8 @@ def train(context: Context) -> list[Report]:
     }
     vocabulary = load_vocabulary(context)
     inputs = {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)}
+    if settings.training.start_from:
+        inputs["start_from"] = digest_files([settings.training.start_from])
     recipe = Recipe("train", config, inputs)
     if context.reusable(output, recipe):
         return [reused(output)]

@@ -90,6 +90,24 @@ def load_checkpoint(path: Path, wanted: InstanceVocabulary | None = None) -> Che
     )  # fmt: skip
 
 
+def start_from(network: RecognitionNetwork, settings: NetworkConfig, path: Path) -> None:
+    """Give a new network the encoder and decoder of a checkpoint of ours; its heads, which name things, stay new.
+
+    Raises ConfigError when the checkpoint is not to be had, or is of another network than `settings` describe.
+    """
+    learned = load_checkpoint(path)
+    free = {"dropout", "encoder_weights", "prune"}  # what changes neither names nor shapes of what is taken
+    own, other = (s.model_dump(mode="json", exclude=free) for s in (settings, learned.settings))
+    if own != other:
+        key = next(k for k in {**own, **other} if own.get(k) != other.get(k))
+        raise ConfigError(
+            f"{path}: has recognition.network.{key}={other.get(key)}, the network to train {own.get(key)}; "
+            "make them alike, or set recognition.training.start_from to null"
+        )
+    network.encoder.load_state_dict(learned.network.encoder.state_dict())
+    network.decoder.load_state_dict(learned.network.decoder.state_dict())
+
+
 def load_published(
     path: Path, vocabulary: InstanceVocabulary, colour_order: ColourOrder, settings: PspSettings | None = None
 ) -> Checkpoint:

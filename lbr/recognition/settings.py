@@ -146,6 +146,9 @@ class TrainingSettings(Settings):
     validate_every: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=5, description="epochs; training is saved as often, to go on from; auto: a twentieth of all"
     )
+    start_from: ConfigPath | None = Field(
+        default=None, description="a checkpoint of ours, of any place: its encoder and decoder are gone on with"
+    )
     average: float = Field(
         default=0.0, ge=0, lt=1, description="decay, for each step, of running average weights, which are used; 0: none"
     )

@@ -23,7 +23,7 @@ from lbr.networks import pick_device
 from lbr.parallel import limit_threads, num_cores
 from lbr.recognition.augment import AugmentSettings
 from lbr.recognition.calibration import Calibration, fit_calibration
-from lbr.recognition.checkpoints import Checkpoint
+from lbr.recognition.checkpoints import Checkpoint, start_from
 from lbr.recognition.losses import Losses, recognition_loss
 from lbr.recognition.material import Material, gather
 from lbr.recognition.network import RecognitionNetwork, make_network
@@ -81,7 +81,10 @@ def train(
     with processes(pick_device(training.device)) as own:
         limit_threads(max(1, num_cores() // own.world))
         torch.manual_seed(seed)
-        network = channels_last(make_network(settings.network, vocabulary.num_classes), own.device)
+        network = make_network(settings.network, vocabulary.num_classes)
+        if training.start_from is not None:
+            start_from(network, settings.network, training.start_from)
+        network = channels_last(network, own.device)
         plan = _plan(network, material, settings, folder, own)
         trainer = Trainer(network, material, settings, plan, own)
         progress = trainer.run(folder, events or folder / "tensorboard")

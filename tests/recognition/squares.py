@@ -34,14 +34,16 @@ def square_mask(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.nd
     return mask
 
 
-def write_squares(folder: Path, num: int, size: tuple[int, int] = SIZE) -> list[LabelledImage]:
+def write_squares(
+    folder: Path, num: int, size: tuple[int, int] = SIZE, vocabulary: InstanceVocabulary = VOCABULARY
+) -> list[LabelledImage]:
     rng, found = np.random.default_rng(7), []
     for number in range(num):
         mask = square_mask(rng, size)
         noisy = PAINT[mask] + rng.normal(0, 8, (*mask.shape, 3))
         item = LabelledImage(f"db/{number}.png", (folder / f"images/{number}.png",), folder / f"masks/{number}.png")
         write_image(item.images[0], np.clip(noisy, 0, 255).astype(np.uint8))
-        write_mask(item.mask, mask, VOCABULARY)
+        write_mask(item.mask, mask, vocabulary)
         found.append(item)
     return found
 

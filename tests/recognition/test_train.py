@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from lbr.errors import DataError
+from lbr.errors import ConfigError, DataError
 from lbr.recognition import train as training
-from lbr.recognition.checkpoints import Checkpoint
+from lbr.recognition.checkpoints import Checkpoint, save_checkpoint
 from lbr.recognition.settings import (
     AdamSettings,
     CosineSchedule,
@@ -24,6 +25,7 @@ from lbr.recognition.settings import (
     StepSchedule,
 )
 from lbr.recognition.train import LOG, Progress, augmentation_for, train
+from lbr.types import InstanceVocabulary
 from tests.recognition.squares import NETWORK, SIZE, VOCABULARY, settings, write_squares
 
 DROPOUT = NETWORK.model_copy(update={"dropout": 0.3})
@@ -186,3 +188,18 @@ def test_night_is_made_on_the_fly_where_copies_are_missing(images: list):
         assert augmentation_for(chosen, images).night == alone
         assert augmentation_for(chosen, copied).night == beside
         assert augmentation_for(chosen, copied).rotation_deg == own.rotation_deg
+
+
+def test_what_was_learned_elsewhere_is_gone_on_with(tmp_path: Path, images: list):
+    """Other classes, the same encoder and decoder: the first steps already see squares."""
+    learned, _ = train(images, VOCABULARY, settings(epochs=30, validate_every=30), tmp_path / "before", 0)
+    save_checkpoint(tmp_path / "before.pt", learned)
+    other = InstanceVocabulary(np.array([0, 1, 2, 3]), np.arange(4, dtype=np.int32))
+    recoloured = write_squares(tmp_path / "other", 8, vocabulary=other)
+    options = {"epochs": 1, "validate_every": 1, "optimizer": AdamSettings(rate=1e-3, encoder_factor=1)}
+    _, fresh = train(recoloured, other, settings(**options), tmp_path / "fresh", 0)
+    _, gone_on = train(recoloured, other, settings(start_from=tmp_path / "before.pt", **options), tmp_path / "on", 0)
+    assert gone_on.records[-1]["accuracy"] > fresh.records[-1]["accuracy"] + 0.05
+    deeper = NETWORK.model_copy(update={"channels": 24})
+    with pytest.raises(ConfigError, match="recognition.network.channels=16, the network to train 24"):
+        train(images, VOCABULARY, settings(deeper, start_from=tmp_path / "before.pt"), tmp_path / "deeper", 0)
