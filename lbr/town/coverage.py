@@ -42,7 +42,7 @@ def probe(town: Town, pose: Pose, camera: Camera) -> Seen:
     rays = local / np.linalg.norm(local, axis=1, keepdims=True) @ pose.R
     hits, leaf = town.static.scene.trace(pose.centre, rays), town.leaves.scene.trace(pose.centre, rays).distance
     mesh = town.static.mesh
-    instance = mesh.table[:, INSTANCE].astype(int)[mesh.patch[np.maximum(hits.face, 0)]]
+    instance = mesh.table[mesh.patch[np.maximum(hits.face, 0)], INSTANCE].astype(int)
     useful = (hits.face >= 0) & (instance > 0) & (hits.distance > NEAR) & (hits.distance < np.minimum(FAR, leaf))
     useful &= (np.minimum(hits.distance, leaf) < TOO_CLOSE).mean() < 0.02
     instance, distance, rays = instance[useful], hits.distance[useful], rays[useful]
@@ -51,22 +51,48 @@ def probe(town: Town, pose: Pose, camera: Camera) -> Seen:
 
 def _spots(town: Town, instance: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A number for the cell of the facade that each point [K, 3] lies in."""
-    starts = np.array([f.start for f in town.plan.facades])[instance - 1]
-    rights = np.array([f.right[:2] for f in town.plan.facades])[instance - 1]
+    shown, which = np.unique(instance, return_inverse=True)
+    facades = [town.plan.facades[k - 1] for k in shown]
+    starts = np.array([f.start for f in facades]).reshape(-1, 2)[which]
+    rights = np.array([f.right[:2] for f in facades]).reshape(-1, 2)[which]
     along = np.einsum("ij,ij->i", points[:, :2] - starts, rights)
     return (instance * 1000 + np.floor(along / CELL).astype(int)) * 1000 + np.floor(points[:, 2] / CELL).astype(int)
 
 
-def support(view: Seen, others: Sequence[Seen]) -> float:
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The rays of several views, by spot: spot int [K] ascending, view int [K] (which of them), direction [K, 3],
+    distance [K]. Looking a spot up costs the same however many views there are."""
+
+    spot: np.ndarray
+    view: np.ndarray
+    direction: np.ndarray
+    distance: np.ndarray
+    num_views: int
+
+
+def pool(views: Sequence[Seen]) -> Pool:
+    """The views' rays in the order of their spots."""
+    if not views:
+        return Pool(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3)), np.zeros(0), 0)
+    spot = np.concatenate([v.spot for v in views])
+    order = np.argsort(spot, kind="stable")
+    owner = np.repeat(np.arange(len(views)), [len(v.spot) for v in views])
+    direction, distance = (np.concatenate([getattr(v, key) for v in views]) for key in ("direction", "distance"))
+    return Pool(spot[order], owner[order], direction[order], distance[order], len(views))
+
+
+def support(view: Seen, others: Pool) -> float:
     """How much of a view others share: the share of its rays whose spot ENOUGH other views see from a like direction
     and distance, fewer counting in part."""
-    if not len(view.spot) or not others:
+    if not len(view.spot) or not others.num_views:
         return 0.0
-    count = np.zeros(len(view.spot), int)
-    for other in others:
-        mine, theirs = np.nonzero(view.spot[:, None] == other.spot[None])
-        turn = np.einsum("ij,ij->i", view.direction[mine], other.direction[theirs])
-        zoom = view.distance[mine] / other.distance[theirs]
-        alike = (turn > MAX_TURN) & (zoom < MAX_ZOOM) & (zoom > 1 / MAX_ZOOM)
-        count[np.unique(mine[alike])] += 1
-    return float(np.minimum(count, ENOUGH).mean() / ENOUGH * view.share)
+    first, last = (np.searchsorted(others.spot, view.spot, side) for side in ("left", "right"))
+    mine = np.repeat(np.arange(len(first)), last - first)
+    theirs = np.arange(len(mine)) - np.repeat(np.cumsum(last - first) - last, last - first)
+    turn = np.einsum("ij,ij->i", view.direction[mine], others.direction[theirs])
+    zoom = view.distance[mine] / others.distance[theirs]
+    alike = (turn > MAX_TURN) & (zoom < MAX_ZOOM) & (zoom > 1 / MAX_ZOOM)
+    sees = np.zeros((len(view.spot), others.num_views), bool)
+    sees[mine[alike], others.view[theirs[alike]]] = True
+    return float(np.minimum(sees.sum(1), ENOUGH).mean() / ENOUGH * view.share)

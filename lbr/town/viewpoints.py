@@ -10,7 +10,7 @@ import numpy as np
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.town.config import TownSpec
-from lbr.town.coverage import probe, support
+from lbr.town.coverage import pool, probe, support
 from lbr.town.plan import Street
 from lbr.town.world import Town
 
@@ -122,9 +122,9 @@ def _support_each_other(
         return [int(n) for n in np.flatnonzero(np.linalg.norm(centres - centres[k], axis=1) < reach) if n != k]
 
     for _ in range(ROUNDS):
-        shared = np.array([support(seen[k], [seen[n] for n in near(k, SHARE_M)]) for k in range(len(poses))])
+        shared = np.array([support(seen[k], pool([seen[n] for n in near(k, SHARE_M)])) for k in range(len(poses))])
         for k in np.argsort(shared, kind="stable"):
-            others = [seen[n] for n in near(k, SHARE_M)]
+            others = pool([seen[n] for n in near(k, SHARE_M)])
             best = support(seen[k], others)
             for at, turn in _other_views(k, poses, places, near(k, 0.4 * SHARE_M)) if best < MIN_SUPPORT else ():
                 pose = _best_view(town, at, turn, camera, rng)
@@ -138,7 +138,7 @@ def _support_each_other(
 
 def _other_views(k: int, poses: list[Pose], places: list[Place], near: list[int]) -> list[tuple[Place, float]]:
     """Places and turns to try for a lonely view: turned a little, or as a neighbour looks, there or on the way."""
-    yaws = [float(np.arctan2(pose.R[2, 1], pose.R[2, 0])) for pose in poses]
+    yaws = {n: float(np.arctan2(poses[n].R[2, 1], poses[n].R[2, 0])) for n in (k, *near)}
     point, heading, half = places[k]
     out = [(places[k], yaws[k] - heading + turn) for turn in TURNS]
     out += [(places[k], yaws[n] - heading) for n in near]
@@ -182,7 +182,7 @@ def query_shots(
                 turn = np.clip(abs(turn), np.radians(50), np.radians(100))
             view = _best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
             near = np.flatnonzero(np.linalg.norm(centres - view.centre, axis=1) < SHARE_M)
-            shown = support(probe(town, view, camera), [seen[n] for n in near]) if seen else 0.0
+            shown = support(probe(town, view, camera), pool([seen[n] for n in near])) if seen else 0.0
             if shown > best:
                 best, pose = shown, view
             if best >= QUERY_SUPPORT:
