@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lbr.errors import DataError
 from lbr.io.labels import mask_path, vocabulary_digest
@@ -15,21 +16,48 @@ from lbr.pipeline.stage import Context, Report, identities, made, make_of_items,
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import DrawRecognition, RecogniseImage
 from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making, open_parts
+from lbr.recognition.planning import Plan, read_plan
+from lbr.types import InstanceVocabulary
+
+if TYPE_CHECKING:
+    from lbr.recognition.checkpoints import Checkpoint
+    from lbr.recognition.samples import LabelledImage
+    from lbr.recognition.train import Progress
 
 NOT_TRAINED_BY = {"workers", "cache_mb", "device"}  # settings that change how long it takes, not what comes out
 DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, and its global feature is what is used
 
 
 def train(context: Context) -> list[Report]:
-    """A network that names the instances of the label images, in recognition.pt."""
-    from lbr.recognition.checkpoints import save_checkpoint
-    from lbr.recognition.planning import read_plan
-    from lbr.recognition.processes import is_first_process
+    """A network that names the instances of the label images, in recognition.pt.
+
+    Under torchrun every process calls this; the first writes, and alone has something to report.
+    """
+    from lbr.networks import pick_device
+    from lbr.recognition.processes import first_before_others, processes
     from lbr.recognition.train import train as train_network
 
-    output, settings = context.workspace.recognition, context.config.recognition
+    settings, seed = context.config.recognition, context.config.seed
     images, problems = _labelled_images(context)
-    paths = [path for item in images for path in (*item.images, item.mask)]
+    with processes(pick_device(settings.training.device)) as own:
+        with first_before_others(own):
+            vocabulary = load_vocabulary(context)
+        output, recipe = context.workspace.recognition, _training_recipe(context, images, vocabulary)
+        if context.reusable(output, recipe):
+            return [reused(output)] if own.is_first else []
+        if not own.is_first:
+            train_network(images, vocabulary, settings, open_parts(output, recipe).folder, seed)
+            return []
+        with making(output, recipe) as work:
+            work.problems += problems
+            events = context.workspace.tensorboard / recipe.identity
+            trained = train_network(images, vocabulary, settings, work.parts.folder, seed, events)
+            work.facts |= _keep_network(output, *trained, read_plan(work.parts.folder), len(images))
+    return [made(output)]
+
+
+def _training_recipe(context: Context, images: Sequence[LabelledImage], vocabulary: InstanceVocabulary) -> Recipe:
+    settings = context.config.recognition
     config = {
         "recognition": {
             **settings.model_dump(mode="json", include={"network", "input_size"}),
@@ -37,32 +65,29 @@ def train(context: Context) -> list[Report]:
         },
         **context.dump("seed"),
     }
-    vocabulary = load_vocabulary(context)
+    paths = [path for item in images for path in (*item.images, item.mask)]
     inputs = {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)}
     if settings.training.start_from:
         inputs["start_from"] = digest_files([settings.training.start_from])
-    recipe = Recipe("train", config, inputs)
-    if context.reusable(output, recipe):
-        return [reused(output)]
-    if not is_first_process():
-        train_network(images, vocabulary, settings, open_parts(output, recipe).folder, context.config.seed)
-        return []
-    with making(output, recipe) as work:
-        work.problems += problems
-        events = context.workspace.tensorboard / recipe.identity
-        checkpoint, progress = train_network(
-            images, vocabulary, settings, work.parts.folder, context.config.seed, events
-        )
-        save_checkpoint(output, checkpoint)
-        held = checkpoint.scores.get("held_out_accuracy")
-        told = f", {100 * held:.1f} % of the cells of held-out images right" if held is not None else ""
-        plan = read_plan(work.parts.folder)
-        work.facts["plan"] = vars(plan)
-        work.facts["history"] = progress.records
-        shortened = f" (of {plan.asked}, shortened to fit)" if plan.epochs < plan.asked else ""
-        learned = f"{vocabulary.num_classes - 1} instances from {len(images)} images"
-        work.facts["summary"] = f"{learned}, {progress.epoch} epochs{shortened}{told}"
-    return [made(output)]
+    return Recipe("train", config, inputs)
+
+
+def _keep_network(
+    output: Path, checkpoint: Checkpoint, progress: Progress, plan: Plan, num_images: int
+) -> dict[str, Any]:
+    """Write the checkpoint; what the manifest says of how it came about."""
+    from lbr.recognition.checkpoints import save_checkpoint
+
+    save_checkpoint(output, checkpoint)
+    held = checkpoint.scores.get("held_out_accuracy")
+    told = f", {100 * held:.1f} % of the cells of held-out images right" if held is not None else ""
+    shortened = f" (of {plan.asked}, shortened to fit)" if plan.epochs < plan.asked else ""
+    learned = f"{checkpoint.vocabulary.num_classes - 1} instances from {num_images} images"
+    return {
+        "plan": vars(plan),
+        "history": progress.records,
+        "summary": f"{learned}, {progress.epoch} epochs{shortened}{told}",
+    }
 
 
 def _labelled_images(context: Context) -> tuple[list, list[Problem]]:

@@ -9,26 +9,42 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from lbr.recognition.settings import OptimizerConfig, Precision, SgdSettings
+from lbr.recognition.muon import Muon
+from lbr.recognition.settings import MuonSettings, OptimizerConfig, Precision, SgdSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
-    """Parameter groups: encoder and the rest, each with and without weight decay (none on biases and norms)."""
-    groups = []
-    for encoder in (True, False):
-        for decays in (True, False):
-            chosen = [
-                p
-                for name, p in network.named_parameters()
-                if name.startswith("encoder.") == encoder and (p.ndim > 1) == decays
-            ]
-            rate = settings.rate * (settings.encoder_factor if encoder else 1.0)
-            groups.append({"params": chosen, "lr": rate, "weight_decay": settings.weight_decay if decays else 0.0})
+def make_optimizer(network: nn.Module, settings: OptimizerConfig, precision: Precision) -> torch.optim.Optimizer:
+    """Parameter groups: encoder and the rest, each with and without weight decay (none on biases and norms).
+
+    Of Muon, those with decay also with and without orthogonal steps. precision: of what Muon computes by itself.
+    """
+    muon = isinstance(settings, MuonSettings)
+    chosen: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        kind = (name.startswith("encoder."), parameter.ndim > 1, muon and _is_inner(name, parameter))
+        chosen.setdefault(kind, []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for (encoder, decays, orthogonal), parameters in sorted(chosen.items(), key=lambda item: item[0], reverse=True):
+        group = {
+            "params": parameters,
+            "lr": settings.rate * (settings.encoder_factor if encoder else 1.0),
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        groups.append({**group, "orthogonal": orthogonal} if muon else group)
+    if isinstance(settings, MuonSettings):
+        device = str(next(network.parameters()).device)
+        number = torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
+        return Muon(groups, settings.rate, settings.momentum, number)
     if isinstance(settings, SgdSettings):
         return torch.optim.SGD(groups, settings.rate, settings.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.rate)
+
+
+def _is_inner(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a weight mixes channels inside the network: no head, no norm, no convolution of single channels."""
+    return parameter.ndim > 1 and parameter.shape[1] > 1 and not name.startswith(("seghead.", "cls_head."))
 
 
 class RunningAverage(Generic[Network]):

@@ -24,27 +24,38 @@ class Processes:
         return self.rank == 0
 
 
-def is_first_process() -> bool:
-    """Whether this process is the only one, or torchrun's first: the one that writes files."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join torchrun's processes (nccl on cuda, gloo on the CPU); alone when torchrun did not start this one."""
+    """Join torchrun's processes (nccl on cuda, gloo on the CPU); alone when torchrun did not start this one.
+
+    Inside another such block, the same processes.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Processes(0, 1, device)
         return
     on_cuda = device == "cuda"
+    local = f"cuda:{os.environ['LOCAL_RANK']}" if on_cuda else device
+    if distributed.is_initialized():
+        yield Processes(distributed.get_rank(), world, local)
+        return
+    if on_cuda:
+        torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if on_cuda else "gloo")
     try:
-        local = f"cuda:{os.environ['LOCAL_RANK']}" if on_cuda else device
-        if on_cuda:
-            torch.cuda.set_device(local)
         yield Processes(distributed.get_rank(), world, local)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def first_before_others(own: Processes) -> Iterator[None]:
+    """The first process runs the block, the others after it: what it writes, they find."""
+    if own.world > 1 and not own.is_first:
+        distributed.barrier()
+    yield
+    if own.world > 1 and own.is_first:
+        distributed.barrier()
 
 
 def shared(network: nn.Module, own: Processes) -> nn.Module:

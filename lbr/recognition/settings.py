@@ -78,7 +78,14 @@ class SgdSettings(OptimizerSettings):
     momentum: float = Field(default=0.9, ge=0, lt=1)
 
 
-OptimizerConfig = Annotated[AdamSettings | AdamWSettings | SgdSettings, Field(discriminator="name")]
+class MuonSettings(OptimizerSettings):
+    """Orthogonal steps for the convolutions inside the network, AdamW's for heads, norms and what works by channel."""
+
+    name: Literal["muon"] = "muon"
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+
+
+OptimizerConfig = Annotated[AdamSettings | AdamWSettings | SgdSettings | MuonSettings, Field(discriminator="name")]
 
 
 class StepSchedule(Settings):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +121,22 @@ def test_reuse_and_stale(own: Path, capsys: pytest.CaptureFixture):
     assert "recognition.training.epochs=2, now 3; pass --overwrite" in capsys.readouterr().err
     assert run("train", own, "recognition.training.workers=1") == 0, "how fast, not what"
     assert run("recognise", own, "recognition.prediction.top_k=2") == 2
+
+
+def test_two_processes_train_through_the_command_line(fresh: Path, capsys: pytest.CaptureFixture):
+    """torchrun's two processes on gloo leave one checkpoint, which one process then finds as its own."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lbr", "train",
+        "--config", str(fresh), "recognition.training.epochs=1", "recognition.training.batch_size=4",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, cwd=fresh.parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("recognition.pt: 3 instances from 6 images, 1 epochs") == 1
+    manifest = json.loads((fresh.parent / "work/recognition.pt.manifest.json").read_text())
+    assert manifest["plan"]["epochs"] == 1 and len(manifest["history"]) == 1
+    options = ["recognition.training.epochs=1", "recognition.training.batch_size=4"]
+    assert run("train", fresh, *options) == 0 and "[reused]" in capsys.readouterr().out
 
 
 def test_a_missing_label_image_is_a_problem(fresh: Path, capsys: pytest.CaptureFixture):

@@ -11,7 +11,7 @@ from lbr.io.images import write_image
 from lbr.io.labels import write_mask
 from lbr.recognition.augment import AugmentSettings
 from lbr.recognition.samples import LabelledImage
-from lbr.recognition.settings import AdamSettings, PspSettings, RecognitionSettings, TrainingSettings
+from lbr.recognition.settings import AdamSettings, NetworkConfig, PspSettings, RecognitionSettings, TrainingSettings
 from lbr.types import InstanceVocabulary
 
 SIZE = (48, 48)
@@ -48,7 +48,7 @@ def write_squares(
     return found
 
 
-def settings(network: PspSettings = NETWORK, **training: Any) -> RecognitionSettings:
+def settings(network: NetworkConfig = NETWORK, **training: Any) -> RecognitionSettings:
     """Training of a few seconds at most, in float32 on the CPU."""
     options = {
         "epochs": 2, "batch_size": 4, "optimizer": AdamSettings(rate=3e-3, encoder_factor=1), "augmentation": STILL,

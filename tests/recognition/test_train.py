@@ -18,7 +18,9 @@ from lbr.recognition.checkpoints import Checkpoint, save_checkpoint
 from lbr.recognition.settings import (
     AdamSettings,
     CosineSchedule,
+    DeepLabSettings,
     LossSettings,
+    MuonSettings,
     PlateauSchedule,
     RecognitionSettings,
     SgdSettings,
@@ -56,10 +58,16 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path, images: list):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("schedule", [CosineSchedule(), PlateauSchedule(patience=0)])
-def test_killed_and_resumed_is_undisturbed(tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch, schedule):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"schedule": CosineSchedule(), "optimizer": MuonSettings(rate=3e-3), "average": 0.9},
+        {"schedule": PlateauSchedule(patience=0)},
+    ],
+)
+def test_killed_and_resumed_is_undisturbed(tmp_path: Path, images: list, monkeypatch: pytest.MonkeyPatch, more: dict):
     chosen = settings(
-        DROPOUT, epochs=4, holdout=0.25, schedule=schedule, chunks=2, growing=(1.0,),
+        DROPOUT, epochs=4, holdout=0.25, chunks=2, growing=(1.0,), **more,
         loss=LossSettings(rare_power=0.5), augmentation=RecognitionSettings().training.augmentation,
     )  # fmt: skip
     undisturbed = train(images, VOCABULARY, chosen, tmp_path / "whole", 3)
@@ -165,6 +173,9 @@ def test_class_weights_act(tmp_path: Path, images: list):
 def test_batches_that_cannot_be_cut_are_said(tmp_path: Path, images: list):
     with pytest.raises(DataError, match="batch of 4 cannot be cut into 3 chunks"):
         train(images, VOCABULARY, settings(chunks=3), tmp_path, 0)
+    single = settings(DeepLabSettings(encoder="resnet18", channels=8), chunks=4)
+    with pytest.raises(DataError, match=r"batch of 4 in 4 chunks has one image in each, and deeplabv3p normalises"):
+        train(images, VOCABULARY, single, tmp_path, 0)
     with pytest.raises(DataError, match="no labelled image"):
         train([], VOCABULARY, settings(), tmp_path, 0)
 
