@@ -61,7 +61,7 @@ def kept_scores(context: Context) -> Scored:
 
 def _scored_of(context: Context) -> dict[str, Any]:
     """What the scores depend on, as JSON keeps it."""
-    truth = context.dataset.labels.truth
+    truth = context.labels.truth
     names = [query.name for query in context.dataset.queries]
     return {
         **identities(context.workspace.query_predictions),
@@ -76,7 +76,7 @@ def recognition_scores(context: Context) -> Scored:
 
     Raises DataError without truth, or when not one query could be scored.
     """
-    truth, settings = context.dataset.labels.truth, context.config.recognition.ranking
+    truth, settings = context.labels.truth, context.config.recognition.ranking
     if truth is None:
         raise DataError("there are no true label images to score with: set dataset.ground_truth_labels")
     vocabulary, problems = load_vocabulary(context), []
