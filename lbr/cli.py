@@ -158,17 +158,17 @@ def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
 
 
 def _print_scores(context: Context, compare_with: str | None) -> None:
-    from lbr.errors import DataError
+    from lbr.pipeline.aligning import alignment_of
     from lbr.pipeline.scoring import compare_runs, evaluate
     from lbr.pipeline.workspace import Workspace
 
     settings, truth = context.config.evaluation, context.dataset.truth
-    if context.dataset.poses is None:
-        raise DataError("the map was made by structure from motion, in a frame of its own: true poses do not fit it")
-    path, text = evaluate(context.workspace, truth, settings)
+    alignment = alignment_of(context) if truth else None
+    path, text = evaluate(context.workspace, truth, settings, alignment)
     print(f"{'evaluate':<12} {path}\n\n{text}")
     if compare_with:
-        print(compare_runs(Workspace(context.workspace.root, compare_with), context.workspace, truth, settings))
+        other = Workspace(context.workspace.root, compare_with)
+        print(compare_runs(other, context.workspace, truth, settings, alignment))
 
 
 def _print_config(options: argparse.Namespace) -> int:

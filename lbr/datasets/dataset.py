@@ -35,7 +35,8 @@ class Dataset:
     query poses, which evaluate alone reads. problems: what of the dataset could not be used.
     result_name: a query's name as the result file of its benchmark wants it.
     stylized_root: folder of stylised copies, one folder per variant; names in it lack `stylized_prefix`.
-    labels: label images of the instances.
+    labels: label images of the instances. reference: poses of db images that evaluate alone reads, where the map is
+    made without them.
     """
 
     image_root: Path
@@ -49,6 +50,7 @@ class Dataset:
     stylized_root: Path = Path("stylized")
     stylized_prefix: str = ""
     labels: Labels = Labels()
+    reference: Mapping[str, Pose] | None = None
 
     @property
     def db_names(self) -> list[str]:
