@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import LabelSettings, condition_of, listed_queries, modelled_images, photographs
+from lbr.datasets.reading import (
+    LabelSettings,
+    condition_of,
+    listed_queries,
+    modelled_images,
+    photographs,
+    turned_photographs,
+)
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
@@ -51,7 +58,7 @@ def load_folder(settings: FolderSettings) -> Dataset:
     reference = None if settings.reference is None else posed_cameras(read_model(root / settings.reference))[1]
     return Dataset(
         image_root, cameras, poses, queries, model, truth, tuple(problems), stylized_root=root / "stylized",
-        labels=labels, reference=reference,
+        labels=labels, reference=reference, turned=turned_photographs(image_root, cameras, queries),
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def make_report(context: Context) -> list[Report]:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
             title=f"{workspace.root.resolve().name}, run {workspace.run}",
-            records=records, scene=scene, image_root=dataset.image_root,
+            records=records, scene=scene, image_root=dataset.image_root, turned=dataset.turned,
             features=lambda name: file.read(name) if name in file else None,
             thresholds=settings.thresholds,
             errors=scored and scored.errors, scores=scored and scored.scores,
