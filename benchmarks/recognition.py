@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.machine import table
 from lbr.config import load_config
-from lbr.io.images import list_images, read_image
+from lbr.io.images import list_images
 from lbr.io.predictions_file import PredictionFile
 from lbr.parallel import limit_threads, num_cores
 from lbr.pipeline.recognition import recognise
@@ -33,7 +33,7 @@ def run() -> str:
     make_town(context)
     recognise(context)
     limit_threads(num_cores())
-    image = read_image(context.dataset.image_root / context.dataset.queries[0].name)
+    image = context.dataset.images.read(context.dataset.queries[0].name)
     shipped = load_recognizer(context.config.recognition.weights or context.workspace.recognition)
     rows = [
         ["one 640x480 image, shipped network", f"{_ms(lambda: shipped.predict(image)):.0f} ms", "at most 30 ms"],

@@ -110,7 +110,7 @@ def _run_own(options: argparse.Namespace) -> int:
     from lbr.pipeline.estimate import clock, estimate, measure
     from lbr.pipeline.own import prepare, splits
     from lbr.pipeline.stage import Context
-    from lbr.pipeline.stages import left_out
+    from lbr.pipeline.stages import flow, left_out
 
     paths, overrides = splits(options.overrides)
     if not 1 <= len(paths) <= 2:
@@ -120,19 +120,15 @@ def _run_own(options: argparse.Namespace) -> int:
     path, told = prepare(photos, queries, workspace, options.config or FOLDER_CONFIG)
     print("\n".join(told), flush=True)
     context = Context(load_config(path, overrides), options.overwrite)
-    skipped = left_out(context)
-    verbs = [verb for verb in _own_verbs() if verb not in skipped]
+    skipped, verbs = left_out(context), [*flow(context), "evaluate", "report"]
+    verbs.insert(verbs.index("train"), "stylize")  # copies to learn night and weather from
+    if "train" in skipped:
+        verbs.remove("stylize")
+    verbs = [verb for verb in verbs if verb not in skipped]
     seconds = estimate(context, measure(context), verbs)
     parts = ", ".join(f"{verb} {clock(s)}" for verb, s in seconds.items() if s >= 1)
     print(f"about {clock(sum(seconds.values()))} minutes on this machine: {parts}; what is there already takes none")
     return _run_verbs(context, verbs)
-
-
-def _own_verbs() -> list[str]:
-    """All verbs, with the stylised copies made before they are learned from."""
-    verbs = list(STAGES)
-    verbs.insert(verbs.index("train"), "stylize")
-    return verbs
 
 
 def _run_stage(options: argparse.Namespace) -> int:
@@ -205,17 +201,17 @@ def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
 
 
 def _print_scores(context: Context, compare_with: str | None) -> None:
-    from lbr.errors import DataError
+    from lbr.pipeline.aligning import alignment_of
     from lbr.pipeline.scoring import compare_runs, evaluate
     from lbr.pipeline.workspace import Workspace
 
     settings, truth = context.config.evaluation, context.dataset.truth
-    if context.dataset.poses is None:
-        raise DataError("the map was made by structure from motion, in a frame of its own: true poses do not fit it")
-    path, text = evaluate(context.workspace, truth, settings)
+    alignment = alignment_of(context) if truth else None
+    path, text = evaluate(context.workspace, truth, settings, alignment)
     print(f"{'evaluate':<12} {path}\n\n{text}")
     if compare_with:
-        print(compare_runs(Workspace(context.workspace.root, compare_with), context.workspace, truth, settings))
+        other = Workspace(context.workspace.root, compare_with)
+        print(compare_runs(other, context.workspace, truth, settings, alignment))
 
 
 def _print_config(options: argparse.Namespace) -> int:

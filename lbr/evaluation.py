@@ -12,10 +12,20 @@ from lbr.geometry.pose import Pose, pose_error
 from lbr.settings import Settings
 
 
+class AlignmentSettings(Settings):
+    """How a map that structure from motion made, in a frame of its own, is brought onto the reference poses: a db image
+    agrees with a similarity within max_error_m and max_rotation_deg, and a group of images that do has min_images."""
+
+    max_error_m: float = Field(default=0.5, gt=0)
+    max_rotation_deg: float = Field(default=5.0, gt=0, le=180)
+    min_images: int = Field(default=3, ge=3)
+
+
 class EvaluationSettings(Settings):
     """Thresholds of recall: (metres, degrees); the defaults are the visual localization benchmark's."""
 
     thresholds: tuple[tuple[float, float], ...] = Field(default=((0.25, 2.0), (0.5, 5.0), (5.0, 10.0)), min_length=1)
+    alignment: AlignmentSettings = AlignmentSettings()
 
 
 @dataclass(frozen=True, eq=False)

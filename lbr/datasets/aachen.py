@@ -6,7 +6,14 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import LabelSettings, first_folder, listed_queries, model_folder, modelled_images
+from lbr.datasets.reading import (
+    LabelSettings,
+    first_folder,
+    listed_queries,
+    model_folder,
+    modelled_images,
+    turned_photographs,
+)
 from lbr.errors import DataError
 from lbr.io.text_lists import Problem
 from lbr.settings import ConfigPath
@@ -47,6 +54,7 @@ def load_aachen(settings: AachenSettings) -> Dataset:
         result_name=result_name,
         stylized_root=settings.root / "stylized",
         labels=labels,
+        turned=turned_photographs(image_root, cameras, queries),
     )
 
 

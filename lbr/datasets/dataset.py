@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
+from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.types import Query
 
@@ -35,7 +36,9 @@ class Dataset:
     query poses, which evaluate alone reads. problems: what of the dataset could not be used.
     result_name: a query's name as the result file of its benchmark wants it.
     stylized_root: folder of stylised copies, one folder per variant; names in it lack `stylized_prefix`.
-    labels: label images of the instances.
+    labels: label images of the instances. reference: poses of db images that evaluate alone reads, where the map is
+    made without them. turned: photographs that are turned upright when they are read (EXIF), as nobody gave their
+    intrinsics; those of the others speak of stored pixels.
     """
 
     image_root: Path
@@ -49,6 +52,13 @@ class Dataset:
     stylized_root: Path = Path("stylized")
     stylized_prefix: str = ""
     labels: Labels = Labels()
+    reference: Mapping[str, Pose] | None = None
+    turned: frozenset[str] = frozenset()
+
+    @property
+    def images(self) -> ImageFolder:
+        """The photographs, db images and queries, by name."""
+        return ImageFolder(self.image_root, self.turned)
 
     @property
     def db_names(self) -> list[str]:

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Literal
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import LabelSettings, condition_of, listed_queries, modelled_images, photographs
+from lbr.datasets.reading import (
+    LabelSettings,
+    condition_of,
+    listed_queries,
+    modelled_images,
+    photographs,
+    turned_photographs,
+)
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
+from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text
 from lbr.io.images import list_images
 from lbr.io.text_lists import Problem
@@ -21,6 +29,7 @@ class FolderSettings(LabelSettings):
     """Paths below are relative to `root`, the names in them to `root/images`.
 
     model: a COLMAP model with cameras and poses of the db images; null reconstructs them by structure from motion.
+    reference: a COLMAP model with poses of db images, used only to evaluate such a map, which is aligned to them.
     queries: a list `name MODEL w h params...`, or names alone; null takes all images under `query_folder`.
     held_out: a list of photographs, one a line, that would be mapped and are queries instead (with their cameras, where
     the model has them). stylized: folder of the stylised copies; null: root/stylized.
@@ -30,6 +39,7 @@ class FolderSettings(LabelSettings):
     root: ConfigPath
     images: Path = Path("images")
     model: Path | None = Path("3D-models")
+    reference: Path | None = None
     db_folder: Path = Path("db")
     queries: Path | None = Path("queries.txt")
     query_folder: Path = Path("query")
@@ -52,9 +62,11 @@ def load_folder(settings: FolderSettings) -> Dataset:
     truth = None if settings.ground_truth is None else root / settings.ground_truth
     truth = truth if truth and truth.is_file() else None
     labels = settings.find_labels(root, problems)
+    reference = None if settings.reference is None else posed_cameras(read_model(root / settings.reference))[1]
     return Dataset(
         image_root, cameras, poses, queries, model, truth, tuple(problems),
-        stylized_root=settings.stylized or root / "stylized", labels=labels,
+        stylized_root=settings.stylized or root / "stylized", labels=labels, reference=reference,
+        turned=turned_photographs(image_root, cameras, queries),
     )  # fmt: skip
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from lbr.datasets.dataset import Labels
 from lbr.errors import DataError
-from lbr.geometry.camera import Camera, guess_camera
+from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
-from lbr.io.images import exif_focal_px, image_size
+from lbr.io.exif import camera_of_photograph
+from lbr.io.images import is_turned
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.settings import ConfigPath, Settings
 from lbr.types import Query
@@ -81,14 +82,31 @@ def modelled_images(
 
 
 def photographs(image_root: Path, names: Iterable[str], problems: list[Problem]) -> dict[str, Camera]:
-    """EXIF or guessed cameras; equal ones (same size and focal length) will be one camera in a reconstruction."""
+    """EXIF or guessed cameras; equal ones (body, size and focal length) will be one camera in a reconstruction."""
     cameras: dict[str, Camera] = {}
     for name in names:
         try:
-            cameras[name] = guess_camera(*image_size(image_root / name), exif_focal_px(image_root / name))
+            cameras[name] = camera_of_photograph(image_root / name)
         except DataError as error:
             problems.append(Problem(name, str(error)))
     return cameras
+
+
+def turned_photographs(image_root: Path, cameras: Mapping[str, Camera], queries: Iterable[Query]) -> frozenset[str]:
+    """Names of the photographs without given intrinsics that EXIF says are not stored upright.
+
+    What cannot be read is none of them: the stage that decodes it says so.
+    """
+    free = {name for name, camera in cameras.items() if camera.source != "given"}
+    free |= {query.name for query in queries if query.camera is None} - (cameras.keys() - free)
+    return frozenset(name for name in free if _is_turned(image_root / name))
+
+
+def _is_turned(path: Path) -> bool:
+    try:
+        return is_turned(path)
+    except DataError:
+        return False
 
 
 def listed_queries(lists: Iterable[Path], problems: list[Problem]) -> tuple[Query, ...]:

@@ -9,7 +9,14 @@ from typing import Literal
 from pydantic import Field
 
 from lbr.datasets.dataset import Dataset
-from lbr.datasets.reading import LabelSettings, first_folder, listed_queries, model_folder, modelled_images
+from lbr.datasets.reading import (
+    LabelSettings,
+    first_folder,
+    listed_queries,
+    model_folder,
+    modelled_images,
+    turned_photographs,
+)
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.io.images import list_images
@@ -50,7 +57,7 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
     return Dataset(
         image_root, mapped, {name: poses[name] for name in mapped}, queries, model, settings.ground_truth,
         tuple(problems), result_name, settings.root / "stylized", f"{REFERENCE}/",
-        labels,
+        labels, turned=turned_photographs(image_root, mapped, queries),
     )  # fmt: skip
 
 

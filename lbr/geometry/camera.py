@@ -26,9 +26,10 @@ MODELS: dict[str, tuple[str, ...]] = {
 class Camera:
     """Intrinsics: model name (a key of MODELS), width and height in pixels, params in COLMAP's order.
 
-    `source` says where the focal length comes from: 'given', 'exif' or 'guess'; anything but 'given' lets the
-    localizer estimate it anew. Raises ValueError for an unknown model, a wrong number of parameters, a size
-    or a focal length that is not positive.
+    `source` says where the focal length comes from: 'given', 'map' (of db photographs of the same camera, refined with
+    the map), 'exif' or 'guess'; the last two let the localizer estimate it anew. body: which camera took the
+    photograph, '' when nobody says; photographs of one body, size and focal length have one camera. Raises ValueError
+    for an unknown model, a wrong number of parameters, a size or a focal length that is not positive.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Camera:
     height: int
     params: tuple[float, ...]
     source: str = "given"
+    body: str = ""
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -55,6 +57,11 @@ class Camera:
     @property
     def size(self) -> tuple[int, int]:
         return self.width, self.height
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the focal length was measured, and is not to be estimated anew."""
+        return self.source in ("given", "map")
 
     @property
     def focal(self) -> tuple[float, float]:
@@ -79,14 +86,14 @@ class Camera:
         factor = {"f": (sx + sy) / 2, "fx": sx, "fy": sy, "cx": sx, "cy": sy}
         names = MODELS[self.model]
         params = tuple(p * factor.get(name, 1.0) for name, p in zip(names, self.params, strict=True))
-        return Camera(self.model, width, height, params, self.source)
+        return Camera(self.model, width, height, params, self.source, self.body)
 
 
-def guess_camera(width: int, height: int, focal_px: float | None = None) -> Camera:
+def guess_camera(width: int, height: int, focal_px: float | None = None, body: str = "") -> Camera:
     """A SIMPLE_RADIAL camera without distortion for a photograph whose intrinsics nobody gave.
 
     With `focal_px` (from EXIF) the source is 'exif'; without, the focal length is COLMAP's guess,
     1.2 times the longer side, and the source is 'guess'.
     """
     focal, source = (focal_px, "exif") if focal_px else (1.2 * max(width, height), "guess")
-    return Camera("SIMPLE_RADIAL", width, height, (focal, width / 2, height / 2, 0.0), source)
+    return Camera("SIMPLE_RADIAL", width, height, (focal, width / 2, height / 2, 0.0), source, body)

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 FULL_FRAME_MM = 36.0  # width of the film that "35 mm equivalent" focal lengths refer to
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of photographs whose width and height change places
 
 
-def read_image(path: Path) -> np.ndarray:
+@dataclass(frozen=True)
+class ImageFolder:
+    """Photographs below a folder, by name. Those of `turned` are turned upright as their EXIF says; the others stay as
+    they are stored, as intrinsics that somebody gave speak of stored pixels."""
+
+    root: Path
+    turned: frozenset[str] = frozenset()
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def read(self, name: str) -> np.ndarray:
+        """RGB uint8 [H, W, 3]. Raises DataError as `read_image`."""
+        return read_image(self.root / name, name in self.turned)
+
+    def size(self, name: str) -> tuple[int, int]:
+        """(width, height) of what `read` gives, from the header alone. Raises DataError as `read_image`."""
+        return image_size(self.root / name, name in self.turned)
+
+    def below(self, prefix: str) -> ImageFolder:
+        """The photographs whose names begin with `prefix` ('' or 'folder/'), by the rest of their names."""
+        turned = frozenset(n.removeprefix(prefix) for n in self.turned if n.startswith(prefix))
+        return ImageFolder(self.root / prefix, turned)
+
+
+def read_image(path: Path, upright: bool = False) -> np.ndarray:
     """RGB uint8 [H, W, 3], in the orientation of the stored pixels (as COLMAP and hloc read it).
 
-    Grey is repeated, alpha dropped, 16 bits brought to 8 by their high byte, EXIF rotation ignored (intrinsics
-    speak of stored pixels). Raises DataError for a file that is missing, no image, or cut short.
+    Grey is repeated, alpha dropped, 16 bits brought to 8 by their high byte. upright: turned as EXIF says, where it
+    does. Raises DataError for a file that is missing, no image, or cut short.
     """
     try:
         with Image.open(path) as image:
             image.load()
-            return _to_rgb(image)
+            return _to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:
@@ -33,24 +61,34 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"{path}: broken image ({error}); copy it again or remove it") from None
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the header alone. Raises DataError as `read_image`."""
+def image_size(path: Path, upright: bool = False) -> tuple[int, int]:
+    """(width, height) from the header alone, of stored pixels or upright. Raises DataError as `read_image`."""
+    (width, height), exif = read_exif(path)
+    return (height, width) if upright and exif.get(ExifTags.Base.Orientation) in SIDEWAYS else (width, height)
+
+
+def is_turned(path: Path) -> bool:
+    """Whether EXIF says that the stored pixels are not upright. Raises DataError as `read_exif`."""
+    return read_exif(path)[1].get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
+def read_exif(path: Path) -> tuple[tuple[int, int], Image.Exif]:
+    """(width, height) of the stored pixels, and EXIF's tags (none where they are broken), without decoding pixels.
+
+    Raises DataError when the file is missing or no image.
+    """
     try:
         with Image.open(path) as image:
-            return image.size
+            size = image.size
+            try:
+                exif = image.getexif()
+                for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                    exif.get_ifd(part)  # read now: the file is closed later
+            except (OSError, ValueError, TypeError, SyntaxError, KeyError, struct.error):
+                exif = Image.Exif()
+            return size, exif
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot read the image's header ({error})") from None
-
-
-def exif_focal_px(path: Path) -> float | None:
-    """Focal length in pixels of the longer side from EXIF's 35 mm equivalent, or None where there is none."""
-    try:
-        with Image.open(path) as image:
-            exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
-            focal_mm = float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm, 0) or 0)
-            return focal_mm / FULL_FRAME_MM * max(image.size) if focal_mm > 0 else None
-    except (OSError, ValueError, TypeError, ZeroDivisionError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:

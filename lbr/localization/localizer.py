@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
-from lbr.io.images import exif_focal_px, image_size, read_image
+from lbr.io.exif import camera_of_photograph
+from lbr.io.images import read_image
 from lbr.localization.refine import RefinementSettings, refine_with_frames
 from lbr.localization.search import Attempt, Log, Refined, Search, SearchSettings
 from lbr.mapping.map import Map, open_map
@@ -65,16 +66,17 @@ class Localizer:
     ) -> Localization:  # fmt: skip
         """Localize one photograph with the map's own local feature.
 
-        image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics; without, the focal length is EXIF's or a guess,
-        and estimated with the pose. candidates: db images to compare with, or steps of them (`progressive_search`) of
-        which the next is taken while no pose is verified; all at once by default.
+        image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics, of stored pixels; without, the photograph is
+        turned upright, the focal length is EXIF's or a guess, and estimated with the pose. candidates: db images to
+        compare with, or steps of them (`progressive_search`) of which the next is taken while no pose is verified; all
+        at once by default.
         A file that cannot be read gives a failed result that says so.
         """
         log = Log()
         try:
             if not isinstance(image, np.ndarray):
-                camera = camera or camera_of_photograph(Path(image))
-                image = read_image(Path(image))
+                image = read_image(path := Path(image), upright=camera is None)
+                camera = camera or camera_of_photograph(path)
             with log.timed("extract"):
                 features = self._map_extractor().extract(image)
         except DataError as error:
@@ -89,7 +91,7 @@ class Localizer:
         """Localize a query from its features (of the map's kind). The same seed and name give the same pose."""
         log = Log()
         camera = camera or guess_camera(*features.image_size)
-        if camera.source != "given":
+        if not camera.is_known:
             log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")
         if problem := self._unusable(features, camera):
             return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
@@ -175,8 +177,3 @@ class Localizer:
             name, status, reason, estimate, camera, tuple(log.tried), None, log.counts, log.timings, tuple(log.notes),
             tuple(log.steps),
         )  # fmt: skip
-
-
-def camera_of_photograph(path: Path) -> Camera:
-    """Intrinsics of a photograph nobody measured: focal length from EXIF, or a guess. Raises as read_image."""
-    return guess_camera(*image_size(path), exif_focal_px(path))

@@ -38,15 +38,15 @@ def reprojection_errors(camera: Camera, pose: Pose, points2d: np.ndarray, points
 def estimate_pose(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
     """Pose by RANSAC and refinement over its inliers; None when there is none.
 
-    A camera whose focal length nobody gave (`source` other than 'given') has it estimated as well; the estimate's
+    A camera whose focal length nobody gave (`is_known` is false) has it estimated as well; the estimate's
     camera tells the result. The same seed gives the same pose, bit for bit.
     """
     if len(pairs) < MIN_PAIRS:
         return None
-    if settings.engine == "poselib" and camera.source == "given":
+    if settings.engine == "poselib" and camera.is_known:
         return _estimate_poselib(pairs, camera, settings, seed)
     options = pycolmap.AbsolutePoseEstimationOptions()
-    options.estimate_focal_length = camera.source != "given"
+    options.estimate_focal_length = not camera.is_known
     options.ransac.max_error = settings.max_error_px
     options.ransac.confidence = settings.confidence
     options.ransac.min_num_trials = settings.min_iterations

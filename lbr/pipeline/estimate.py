@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from lbr.config import Config
 from lbr.errors import DataError
 from lbr.features import make_extractor
-from lbr.io.images import read_image
 from lbr.matching import make_matcher
 from lbr.pipeline.stage import Context
 from lbr.recognition.planning import automatic_epochs
@@ -42,7 +41,7 @@ def measure(context: Context) -> Pace:
     for name in _spread(context.dataset.db_names):
         try:
             start = time.perf_counter()
-            found.append(extractor.extract(read_image(context.dataset.image_root / name)))
+            found.append(extractor.extract(context.dataset.images.read(name)))
             seconds = time.perf_counter() - start  # of the last: the first waits for libraries to load
         except DataError:
             continue

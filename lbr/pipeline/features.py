@@ -12,7 +12,7 @@ from lbr.io.text_lists import Problem
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ExtractImage, MaskSource
-from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_masks
+from lbr.pipeline.workspace import Making, Recipe, digest_masks, digest_photographs
 from lbr.types import LocalFeatures
 
 
@@ -25,9 +25,9 @@ def extract(context: Context) -> list[Report]:
 
 
 def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
-    root, settings = context.dataset.image_root, context.config.extractor
+    images, settings = context.dataset.images, context.config.extractor
     masks, config, inputs = _favoured(context, output, names)
-    inputs |= {"images": digest_images(root, names), **weights_digest(settings)}
+    inputs |= {"images": digest_photographs(images, names), **weights_digest(settings)}
     recipe = Recipe("extract", {**context.dump("extractor"), **config}, inputs)
     if context.reusable(output, recipe):
         return reused(output)
@@ -35,7 +35,7 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
     def pack(work: Making) -> str:
         found, keypoints = sorted(work.parts.keys()), 0
         if not found:
-            raise DataError(f"{root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
+            raise DataError(f"{images.root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
         without = [name for name in found if masks and not masks.has(name)]
         work.problems += [Problem(name, "no mask: its keypoints were chosen by score alone") for name in without]
 
@@ -49,7 +49,7 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
         write_features(output, items(), json.dumps(context.dump("extractor")["extractor"], sort_keys=True))
         return f"{len(found)} images, {keypoints:,} keypoints"
 
-    worker = ExtractImage(root, settings, masks)
+    worker = ExtractImage(images, settings, masks)
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
 
 

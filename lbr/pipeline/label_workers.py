@@ -12,7 +12,7 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.geometry.gravity import Ground
-from lbr.io.images import read_image, write_image
+from lbr.io.images import ImageFolder, write_image
 from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.mapping.instances.find import ImageTask
 from lbr.mapping.instances.pixels import label_pixels, spread_labels
@@ -41,7 +41,7 @@ class PaintWallItem(NamedTuple):
 class PaintWall(Worker[PaintWallItem]):
     """A wall -> arrays of its texture. Photographs that cannot be read are left out: LabelImage says so of each."""
 
-    image_root: Path
+    images: ImageFolder
     scene: Map
     ground: Ground
 
@@ -51,7 +51,7 @@ class PaintWall(Worker[PaintWallItem]):
 
     def _read(self, image: int) -> View | None:
         try:
-            photograph = read_image(self.image_root / self.scene.names[image])
+            photograph = self.images.read(self.scene.names[image])
         except DataError:
             return None
         return view_of(photograph, self.scene.camera(image), level_pose(self.scene, image, self.ground))
@@ -65,12 +65,12 @@ class PaintWall(Worker[PaintWallItem]):
 class LabelImage(Worker[ImageTask]):
     """An image -> its label image, below `folder`, in the colours of the found instances; no arrays."""
 
-    image_root: Path
+    images: ImageFolder
     folder: Path
     vocabulary: InstanceVocabulary
 
     def make(self, item: ImageTask) -> Arrays:
-        photograph = read_image(self.image_root / item.name)
+        photograph = self.images.read(item.name)
         size = (photograph.shape[1], photograph.shape[0])
         if item.by_planes:
             view = view_of(photograph, item.camera, item.pose)
@@ -89,7 +89,7 @@ class DrawLabels(Worker[str]):
     table: the id that each found id becomes (0: dropped). names: of ids, for the preview.
     """
 
-    image_root: Path
+    images: ImageFolder
     found: Path
     folder: Path
     vocabulary: InstanceVocabulary
@@ -104,7 +104,7 @@ class DrawLabels(Worker[str]):
     def make(self, name: str) -> Arrays:
         ids = self.table[read_mask(mask_path(self.found, name), self.vocabulary)]
         write_mask(mask_path(self.folder, name), ids, self.vocabulary)
-        photograph = read_image(self.image_root / name)
+        photograph = self.images.read(name)
         picture = preview(photograph, ids, self.colours, self.names, PREVIEW_WIDTH)
         write_image((self.folder / "previews" / name).with_suffix(".jpg"), picture)
         shares = np.bincount(ids.ravel(), minlength=len(self.table)) / ids.size

@@ -12,7 +12,7 @@ import numpy as np
 
 from lbr.errors import ConfigError, DataError
 from lbr.io.files import atomic_path, write_text
-from lbr.io.images import read_image, write_image
+from lbr.io.images import write_image
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_vocabulary
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.edits import Edit, apply_edits, edited_list, read_edits
@@ -67,7 +67,7 @@ def _find(context: Context) -> Report:
             raise ConfigError("instances.name=given makes no instances")
         folder = work.parts.folder
         vocabulary = _vocabulary(found.num)
-        worker = LabelImage(dataset.image_root, folder / MASKS, vocabulary)
+        worker = LabelImage(dataset.images, folder / MASKS, vocabulary)
         items = {f"image {name}": task_of(ready, found, k) for k, name in enumerate(scene.names)}
         make_parts(work, items, worker, context, f"label -> {workspace.instances.name}")
         _draw_steps(context, ready, found, painted, folder)
@@ -88,7 +88,7 @@ def _paint(context: Context, work: Making, scene: Scene) -> list[tuple[Wall, Can
     """The pictures of all walls."""
     walls = canvases(scene)
     items = {f"wall {k}": PaintWallItem(*wall) for k, wall in enumerate(walls)}
-    worker = PaintWall(context.dataset.image_root, scene.map, scene.ground)
+    worker = PaintWall(context.dataset.images, scene.map, scene.ground)
     make_parts(work, items, worker, context, "walls")
     painted, done = [], work.parts.keys()
     for k, (wall, canvas, _) in enumerate(walls):
@@ -167,7 +167,7 @@ def _pixels_of(
     if path.is_file():
         span = scene.map.observations(image)
         keypoints = np.asarray(scene.map.keypoints[span]) / scene.map.camera(image).width
-        photograph, ids = read_image(context.dataset.image_root / name), read_mask(path, vocabulary)
+        photograph, ids = context.dataset.images.read(name), read_mask(path, vocabulary)
         yield step_picture(photograph, keypoints, found.labels[scene.map.point_index[span]], ids)
 
 
@@ -183,7 +183,7 @@ def _write_labels(context: Context) -> Report:
         return reused(output)
     with making(output, recipe) as work:
         folder, vocabulary = work.parts.folder, read_vocabulary(source / "vocabulary.txt")
-        worker = DrawLabels(context.dataset.image_root, source / MASKS, folder, vocabulary, table, names)
+        worker = DrawLabels(context.dataset.images, source / MASKS, folder, vocabulary, table, names)
         items = {name: name for name in open_map(workspace.map).names if mask_path(source / MASKS, name).is_file()}
         make_parts(work, items, worker, context, f"label -> {output.name}")
         done = work.parts.keys()

@@ -76,5 +76,5 @@ def _worker(context: Context) -> LocalizeQuery:
         config.candidates, config.labelling, config.recognition.ranking,
     )  # fmt: skip
     return LocalizeQuery(
-        scene, workspace.query_features, context.dataset.image_root, config.localization, config.seed, threads
+        scene, workspace.query_features, context.dataset.images, config.localization, config.seed, threads
     )

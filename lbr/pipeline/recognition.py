@@ -15,7 +15,7 @@ from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import DrawRecognition, RecogniseImage
-from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making, open_parts
+from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_paths, digest_photographs, making, open_parts
 from lbr.recognition.planning import Plan, read_plan
 from lbr.types import InstanceVocabulary
 
@@ -99,7 +99,12 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
         raise DataError("the dataset has no label images to learn from: set dataset.labels to their folder")
     stylized = context.config.recognition.training.stylized not in (0, (0, 0))
     found = [
-        LabelledImage(n, (dataset.image_root / n, *(dataset.copies(n) if stylized else ())), mask_path(masks, n))
+        LabelledImage(
+            n,
+            (dataset.images.path(n), *(dataset.copies(n) if stylized else ())),
+            mask_path(masks, n),
+            n in dataset.turned,
+        )  # fmt: skip
         for n in dataset.db_names
         if mask_path(masks, n).is_file()
     ]
@@ -125,19 +130,19 @@ def recognise(context: Context) -> list[Report]:
 
 
 def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int | None) -> Report:
-    root, settings = context.dataset.image_root, context.config.recognition
+    images, settings = context.dataset.images, context.config.recognition
     config = {
         "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
     }
-    recipe = Recipe("recognise", config, {"images": digest_images(root, names), **checkpoint_identity(context)})
+    recipe = Recipe("recognise", config, {"images": digest_photographs(images, names), **checkpoint_identity(context)})
     if context.reusable(output, recipe):
         return reused(output)
-    worker = RecogniseImage(root, settings, checkpoint_path(context), load_vocabulary(context), ranks)
+    worker = RecogniseImage(images, settings, checkpoint_path(context), load_vocabulary(context), ranks)
 
     def pack(work: Making) -> str:
         found = sorted(work.parts.keys())
         if not found:
-            raise DataError(f"{root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
+            raise DataError(f"{images.root}: not one of {len(names)} images could be read (first: {work.problems[0]})")
         write_predictions(
             output, ((name, work.parts.get(name)) for name in found), vocabulary_digest(worker.vocabulary)
         )
@@ -173,7 +178,7 @@ def _draw(context: Context) -> Report:
         for path in files:
             with PredictionFile(path) as file:
                 items = [(name, name) for name in file.names]
-            worker = DrawRecognition(context.dataset.image_root, path, work.parts.folder, vocabulary)
+            worker = DrawRecognition(context.dataset.images, path, work.parts.folder, vocabulary)
             for _, problem in parallel_map(worker, items, context.config.parallel, f"draw {path.stem}"):
                 work.problems += [problem] if isinstance(problem, Problem) else []
         work.parts.folder.rename(output)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from lbr.errors import DataError
 from lbr.features.labelling import labelled
+from lbr.geometry.pose import Pose
 from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
-from lbr.mapping.map import open_map
+from lbr.mapping.map import Map, open_map
 from lbr.parallel import num_cores
+from lbr.pipeline.aligning import Alignment, alignment_of, needs_alignment, reference_poses
 from lbr.pipeline.recognition_scoring import kept_scores
 from lbr.pipeline.results import read_localizations
-from lbr.pipeline.scoring import score
+from lbr.pipeline.scoring import Scored, score
 from lbr.pipeline.stage import Context, Report
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workspace import problems_of, read_manifest, versions
@@ -32,26 +36,58 @@ def make_report(context: Context) -> list[Report]:
     """runs/<run>/report.html. Raises DataError when nothing was localized yet."""
     workspace, dataset, settings = context.workspace, context.dataset, context.config.evaluation
     records = read_localizations(workspace.localizations)
-    scored = score(records, dataset.truth, settings) if dataset.truth and dataset.poses else None
+    scored, alignment = _scored(context, records)
     made = {output: read_manifest(output) for output in workspace.outputs}
     scene = open_map(workspace.map)
     with ExitStack() as files:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
             title=f"{workspace.root.resolve().name}, run {workspace.run}",
-            records=records, scene=scene, image_root=dataset.image_root,
+            records=records, scene=scene, image_root=dataset.image_root, turned=dataset.turned,
             features=lambda name: file.read(name) if name in file else None,
             thresholds=settings.thresholds,
-            truth=scored and scored.truth, errors=scored and scored.errors, scores=scored and scored.scores,
+            errors=scored and scored.errors, scores=scored and scored.scores,
             stage_seconds={output.stem: manifest["seconds"] for output, manifest in made.items() if manifest},
             problems=list(dict.fromkeys(p for output in workspace.outputs for p in problems_of(output))),
             facts=_facts(scene.extractor.get("name", "unknown")),
+            metres_per_unit={p: _metres_per_unit(scene, p, alignment) for p in range(scene.num_places)},
+            alignment=alignment.describe() if alignment else (),
         )  # fmt: skip
+        if scored:
+            inputs = with_truth(inputs, scored.truth, alignment, reference_poses(context))
         if workspace.query_predictions.is_file():
             predictions = files.enter_context(PredictionFile(workspace.query_predictions))
             inputs = with_recognition(inputs, predictions, context)
         path = write_report(workspace.run_folder / "report.html", inputs)
     return [Report(path, f"{len(records)} queries, {path.stat().st_size / 1e6:.1f} MB; open it in a browser")]
+
+
+def _scored(context: Context, records: Sequence[Mapping[str, Any]]) -> tuple[Scored | None, Alignment | None]:
+    """The scores of a run, and the alignment they are by; None where the true poses are not known or not comparable."""
+    truth = context.dataset.truth
+    if truth is None or (needs_alignment(context) and not reference_poses(context)):
+        return None, None
+    alignment = alignment_of(context)
+    return score(records, truth, context.config.evaluation, alignment), alignment
+
+
+def _metres_per_unit(scene: Map, place: int, alignment: Alignment | None) -> float | None:
+    if scene.units == "metres":
+        return 1.0
+    return alignment.metres_per_unit(place) if alignment else None
+
+
+def with_truth(
+    inputs: ReportInputs, truth: Mapping[str, Pose], alignment: Alignment | None, reference: Mapping[str, Pose]
+) -> ReportInputs:
+    """With the true poses of the queries in the map's own frames, to be drawn in it."""
+    if alignment is None:
+        return replace(inputs, truth=truth)
+    found = alignment.in_map(inputs.records, truth, reference)
+    return replace(
+        inputs, truth={name: pose for name, (_, pose) in found.items()},
+        truth_places={name: place for name, (place, _) in found.items()},
+    )  # fmt: skip
 
 
 def with_recognition(inputs: ReportInputs, file: PredictionFile, context: Context) -> ReportInputs:

@@ -7,7 +7,7 @@ import os
 from lbr.errors import ConfigError
 from lbr.io.files import remove
 from lbr.pipeline.stage import Context, Report, made, reused
-from lbr.pipeline.workspace import Recipe, digest_images, making
+from lbr.pipeline.workspace import Recipe, digest_photographs, making
 
 LAYOUT_FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
 
@@ -51,8 +51,8 @@ def make_stylized(context: Context) -> list[Report]:
         output = dataset.stylized_root / variant
         settings = config.stylization.model_copy(update={"variants": {variant: looks}})
         names = [name.removeprefix(dataset.stylized_prefix) for name in dataset.db_names]
-        source = dataset.image_root / dataset.stylized_prefix
-        recipe = Recipe("stylize", settings.model_dump(mode="json"), {"images": digest_images(source, names)})
+        source = dataset.images.below(dataset.stylized_prefix)
+        recipe = Recipe("stylize", settings.model_dump(mode="json"), {"images": digest_photographs(source, names)})
         if context.reusable(output, recipe):
             reports.append(reused(output))
             continue

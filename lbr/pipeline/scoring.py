@@ -23,6 +23,7 @@ from lbr.evaluation import (
 from lbr.geometry.pose import Pose
 from lbr.io.files import write_text
 from lbr.io.text_lists import read_poses
+from lbr.pipeline.aligning import Alignment
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
 
@@ -35,21 +36,29 @@ class Scored(NamedTuple):
     scores: dict[str, PoseScores]
 
 
-def score(records: Sequence[Mapping[str, Any]], truth: Path | None, settings: EvaluationSettings) -> Scored:
-    """Score the records of a run. Raises DataError when there is no truth, or it shares no query with the run."""
+def score(
+    records: Sequence[Mapping[str, Any]], truth: Path | None, settings: EvaluationSettings,
+    alignment: Alignment | None = None,
+) -> Scored:  # fmt: skip
+    """Score the records of a run, whose poses `alignment` brings into the frame of the truth, where that is another.
+
+    Raises DataError when there is no truth, or it shares no query with the run.
+    """
     true_poses = _truth_of(records, truth)
-    errors = pose_errors(poses_of(records), true_poses)
+    errors = pose_errors(alignment.estimates(records) if alignment else poses_of(records), true_poses)
     conditions = {r["query"]: r["condition"] for r in records}
     return Scored(true_poses, errors, score_by_condition(errors, conditions, settings.thresholds))
 
 
-def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSettings) -> tuple[Path, str]:
+def evaluate(
+    workspace: Workspace, truth: Path | None, settings: EvaluationSettings, alignment: Alignment | None = None
+) -> tuple[Path, str]:
     """Score a run and write report.json and report.md; the report's path and its text.
 
     Raises DataError when the run was not localized, there is no truth, or it shares no query with the run.
     """
     records = read_localizations(workspace.localizations)
-    _, errors, scores = score(records, truth, settings)
+    _, errors, scores = score(records, truth, settings, alignment)
     statuses, seconds = Counter(r["status"] for r in records), _median_seconds(records)
     report = {
         "run": workspace.run, "thresholds": settings.thresholds, "truth": str(truth),
@@ -63,14 +72,19 @@ def evaluate(workspace: Workspace, truth: Path | None, settings: EvaluationSetti
         },
     }  # fmt: skip
     text = _markdown(workspace.run, scores, settings, statuses, seconds)
+    if alignment is not None:
+        text += _alignment_text(alignment, records)
+        report["alignment"] = _alignment_json(alignment, records)
     write_text(workspace.report, json.dumps(report, indent=1))
     write_text(workspace.report.with_suffix(".md"), text)
     return workspace.report, text
 
 
-def compare_runs(a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings) -> str:
+def compare_runs(
+    a: Workspace, b: Workspace, truth: Path | None, settings: EvaluationSettings, alignment: Alignment | None = None
+) -> str:
     """What run b changes against run a, paired per query, as text. Raises DataError as `evaluate`."""
-    before, after = (score(read_localizations(ws.localizations), truth, settings).errors for ws in (a, b))
+    before, after = (score(read_localizations(ws.localizations), truth, settings, alignment).errors for ws in (a, b))
     return _comparison_text(a.run, b.run, compare(before, after, settings.thresholds), settings)
 
 
@@ -102,6 +116,30 @@ def _markdown(
     lines += ["", "Status: " + ", ".join(f"{n} {status}" for status, n in sorted(statuses.items())) + "."]
     lines += ["Median seconds per query: " + ", ".join(f"{s} {t:.3f}" for s, t in seconds.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _alignment_text(alignment: Alignment, records: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["", "The map is in a frame of its own; aligned to the reference poses of its db images:", ""]
+    lines += [f"- {line}" for line in alignment.describe()]
+    if outside := alignment.num_outside(records):
+        lines.append(f"- {outside} queries were found by db images outside every group: they count as missed")
+    return "\n".join(lines) + "\n"
+
+
+def _alignment_json(alignment: Alignment, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    groups = [
+        {
+            "place": place, "images": list(group.names), "scale": group.similarity.scale,
+            "rotation": group.similarity.R.tolist(), "translation": group.similarity.t.tolist(),
+            "position_errors_m": group.position_errors.tolist(),
+            "rotation_errors_deg": np.degrees(group.rotation_errors).tolist(),
+        }
+        for group, place in zip(alignment.groups, alignment.places, strict=True)
+    ]  # fmt: skip
+    return {
+        "groups": groups, "outside": list(alignment.outside), "without_reference": alignment.unknown,
+        "queries_outside": alignment.num_outside(records),
+    }  # fmt: skip
 
 
 def _comparison_text(a: str, b: str, found: Comparison, settings: EvaluationSettings) -> str:

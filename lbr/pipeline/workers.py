@@ -13,13 +13,14 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.features.labelling import POOL, favour_instances, labelled
+from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile, features_to_arrays
-from lbr.io.images import read_image, write_image
+from lbr.io.images import ImageFolder, write_image
 from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
-from lbr.localization.localizer import LocalizationSettings, Localizer, camera_of_photograph
+from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
@@ -66,7 +67,7 @@ class Worker(Reopened, Generic[Item]):
 class ExtractImage(Worker[str]):
     """Image name -> arrays of its features."""
 
-    image_root: Path
+    images: ImageFolder
     config: ExtractorConfig
     masks: MaskSource | None = None  # favours the keypoints of instances
 
@@ -76,7 +77,7 @@ class ExtractImage(Worker[str]):
         return make_extractor(self.config.model_copy(update={"max_keypoints": count}))
 
     def make(self, name: str) -> Arrays:
-        features = self.extractor.extract(read_image(self.image_root / name))
+        features = self.extractor.extract(self.images.read(name))
         if self.masks is not None:
             mask = self.masks.mask(name)
             features = (
@@ -117,7 +118,7 @@ class MaskSource(Reopened):
 class RecogniseImage(Worker[str]):
     """Image name -> arrays of what the network says of it, of the first `ranks` (None: all)."""
 
-    image_root: Path
+    images: ImageFolder
     settings: RecognitionSettings
     checkpoint: Path
     vocabulary: InstanceVocabulary
@@ -133,7 +134,7 @@ class RecogniseImage(Worker[str]):
         _ = self.recognizer
 
     def make(self, name: str) -> Arrays:
-        return prediction_to_arrays(self.recognizer.predict(read_image(self.image_root / name)), self.ranks)
+        return prediction_to_arrays(self.recognizer.predict(self.images.read(name)), self.ranks)
 
 
 @dataclass
@@ -143,7 +144,7 @@ class DrawRecognition(Worker[str]):
     masks/ are as label images are, confidence/ has a pixel for each cell, pictures/ are for people.
     """
 
-    image_root: Path
+    images: ImageFolder
     predictions: Path
     folder: Path
     vocabulary: InstanceVocabulary
@@ -157,7 +158,7 @@ class DrawRecognition(Worker[str]):
         write_mask(mask_path(self.folder / "masks", name), full_mask(prediction)[0], self.vocabulary)
         levels = np.round(255 * prediction.confidence).astype(np.uint8)
         write_image(mask_path(self.folder / "confidence", name), levels)
-        picture = recognition_picture(read_image(self.image_root / name), prediction, PICTURE_WIDTH)
+        picture = recognition_picture(self.images.read(name), prediction, PICTURE_WIDTH)
         write_image((self.folder / "pictures" / name).with_suffix(".jpg"), picture)
         return {}
 
@@ -200,7 +201,7 @@ class LocalizeQuery(Worker[Query]):
 
     scene: SearchedScene
     features: Path
-    image_root: Path
+    images: ImageFolder
     settings: LocalizationSettings
     seed: int
     threads: int
@@ -226,7 +227,7 @@ class LocalizeQuery(Worker[Query]):
     def _localize(self, query: Query) -> Localization:
         try:
             features = self.file.read(query.name)
-            camera = query.camera or camera_of_photograph(self.image_root / query.name)
+            camera = query.camera or camera_of_photograph(self.images.path(query.name))
             asked = self.scene.ask(query.name, features)
             found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
             return replace(found, notes=(*asked.notes, *found.notes), instances=asked.instances)

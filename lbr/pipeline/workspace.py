@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import Any
 import lbr
 from lbr.errors import DataError, StaleOutput
 from lbr.io.files import PartStore, read_text, remove, write_text
+from lbr.io.images import ImageFolder
 from lbr.io.labels import mask_path
 from lbr.io.text_lists import Problem
 
@@ -226,6 +227,12 @@ def digest_files(paths: Iterable[Path]) -> str:
 def digest_images(root: Path, names: Iterable[str]) -> str:
     """Digest of names, sizes and times of images, which are too many to read."""
     return _digest_stats((name, root / name) for name in names)
+
+
+def digest_photographs(images: ImageFolder, names: Sequence[str]) -> str:
+    """As `digest_images`, and of which of them are turned upright."""
+    digest, turned = digest_images(images.root, names), sorted(images.turned.intersection(names))
+    return digest_text(f"{digest} turned: {turned}") if turned else digest
 
 
 def digest_paths(paths: Iterable[Path]) -> str:

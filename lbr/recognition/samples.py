@@ -26,17 +26,25 @@ Key = tuple[int, int]  # epoch, index of the image: all that a sample is drawn f
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """A db image: its photograph, first, and stylised copies; and its label image."""
+    """A db image: its photograph, first, and stylised copies; and its label image, as it is when it is upright.
+
+    turned: the photograph itself is not stored upright.
+    """
 
     name: str
     images: tuple[Path, ...]
     mask: Path
+    turned: bool = False
+
+    def is_turned(self, path: Path) -> bool:
+        """Whether one of its images is to be turned upright when it is read."""
+        return self.turned and path == self.images[0]
 
 
 def check_sizes(images: Sequence[LabelledImage]) -> None:
     """Raises DataError, naming both files, when a label image or a copy is not in the shape of its photograph."""
     for item in images:
-        width, height = image_size(item.images[0])
+        width, height = image_size(item.images[0], item.turned)
         for other in (*item.images[1:], item.mask):
             w, h = image_size(other)
             if abs(w / h * height / width - 1) > MAX_ASPECT_DIFFERENCE:
@@ -62,10 +70,10 @@ class Photographs:
         self._left = cache_mb * 2**20
         self._kept: dict[Path, np.ndarray] = {}
 
-    def image(self, path: Path) -> np.ndarray:
-        """RGB uint8 [h, w, 3]."""
+    def image(self, item: LabelledImage, path: Path) -> np.ndarray:
+        """One of the item's images, RGB uint8 [h, w, 3], upright."""
         kept = self._kept.get(path)
-        return self._keep(path, resize(read_image(path), self.size)) if kept is None else kept
+        return self._keep(path, resize(read_image(path, item.is_turned(path)), self.size)) if kept is None else kept
 
     def mask(self, path: Path) -> np.ndarray:
         """Classes uint16 [h, w]."""
@@ -111,7 +119,7 @@ class TrainingSamples(Dataset):
         item, size = self.images[index], self.sizes[epoch]
         mask = self.photographs.mask(item.mask)
         if self.augmentation is None:
-            image = resize(self.photographs.image(item.images[0]), size)
+            image = resize(self.photographs.image(item, item.images[0]), size)
             labels = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
         else:
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(item.name.encode())])
@@ -120,14 +128,14 @@ class TrainingSamples(Dataset):
                 chosen = item.images[rng.integers(1, len(item.images))]
             copy = item.images.index(chosen)
             image, labels = augment(
-                self.photographs.image(chosen), mask, size, self.augmentation, rng, lambda: self._other(copy, rng)
+                self.photographs.image(item, chosen), mask, size, self.augmentation, rng, lambda: self._other(copy, rng)
             )
         return image, labels.astype(np.int64)
 
     def _other(self, copy: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Any photograph, in the same copy as the one it stands around, where it has it; and its mask."""
         other = self._by_name[rng.integers(len(self._by_name))]
-        return self.photographs.image(other.images[copy % len(other.images)]), self.photographs.mask(other.mask)
+        return self.photographs.image(other, other.images[copy % len(other.images)]), self.photographs.mask(other.mask)
 
 
 @dataclass(frozen=True)

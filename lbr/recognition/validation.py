@@ -27,7 +27,7 @@ class HeldOut:
 
     def batch(self, item: LabelledImage) -> tuple[torch.Tensor, torch.Tensor]:
         """An image and its copies: float [1 + copies, 3, h, w], and their one mask, int64 [1 + copies, h', w']."""
-        images = np.stack([resize(self.photographs.image(path), self.size) for path in item.images])
+        images = np.stack([resize(self.photographs.image(item, path), self.size) for path in item.images])
         mask = torch.from_numpy(self.photographs.mask(item.mask).astype(np.int64))
         return normalised(images), mask.expand(len(images), -1, -1)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path
-from lbr.io.images import read_image
+from lbr.io.images import ImageFolder, read_image
 from lbr.io.text_lists import Problem
 from lbr.parallel import ParallelSettings, parallel_map
 from lbr.stylization.looks import LOOKS
@@ -36,7 +36,7 @@ class MaskFolder:
 
 
 def stylize_folder(
-    source_root: Path,
+    source: ImageFolder,
     names: Sequence[str],
     target_root: Path,
     settings: StylizeSettings,
@@ -51,7 +51,7 @@ def stylize_folder(
     per photograph, in the order of the names.
     """
     todo = [name for name in dict.fromkeys(names) if not all(p.exists() for p in _targets(target_root, settings, name))]
-    work = StylizeImage(source_root, target_root, settings, sky, depth)
+    work = StylizeImage(source, target_root, settings, sky, depth)
     return [problem for _, problem in parallel_map(work, todo, parallel, "stylise") if problem is not None]
 
 
@@ -59,7 +59,7 @@ def stylize_folder(
 class StylizeImage:
     """Photograph's name -> None once its copies are written, or the problem."""
 
-    source_root: Path
+    source: ImageFolder
     target_root: Path
     settings: StylizeSettings
     sky: MaskOf | None = None
@@ -67,7 +67,7 @@ class StylizeImage:
 
     def __call__(self, name: str) -> Problem | None:
         try:
-            image = read_image(self.source_root / name)
+            image = self.source.read(name)
             scene = take_apart(image, *(mask(name) if mask else None for mask in (self.sky, self.depth)))
             for variant, path in zip(
                 self.settings.variants, _targets(self.target_root, self.settings, name), strict=True

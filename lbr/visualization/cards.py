@@ -39,15 +39,19 @@ FACADE_KINDS = {2: "pair even", 3: "pair photos", 4: "pair stacked"}  # of them 
 
 @dataclass(frozen=True, eq=False)
 class Desk:
-    """What all cards share: the inputs, the plan of the map, and how many bytes the pictures of one card may take.
+    """What all cards share: the inputs, the plan of each place, and how many bytes the pictures of one card may take.
 
     named: what recognition names in each query, or why nothing.
     """
 
     inputs: ReportInputs
     named: Mapping[str, Named | str]
-    plan: MapPlan
+    plans: Mapping[int, MapPlan]
     picture_bytes: int
+
+    def plan_of(self, entry: Entry) -> MapPlan:
+        """The plan of the place that a query is in."""
+        return self.plans[entry.place if entry.place in self.plans else 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +119,8 @@ def facts_of(entry: Entry, desk: Desk) -> str:
     if entry.error_m is not None:
         facts.append(("error against truth", _error_text(entry) + _against_stated(entry)))
     if entry.pose is not None:
-        stated = f"{units.metres(record.get('position_std_m'))}, {units.degrees(record.get('rotation_std_deg'))}"
-        stated = stated if units.is_known(record.get("position_std_m")) else "not stated"
+        stated = f"{entry.std_text}, {units.degrees(record.get('rotation_std_deg'))}"
+        stated = stated if units.is_known(record.get("position_std", entry.std_m)) else "not stated"
         facts += [("stated uncertainty (std)", stated), ("inliers", units.count(record.get("num_inliers")))]
     if entry.reference:
         facts.append(("db image with most inliers", entry.reference))
@@ -138,12 +142,12 @@ def facts_of(entry: Entry, desk: Desk) -> str:
 
 
 def nearest_view(plan: MapPlan, truth: Pose) -> int:
-    """The db image that stands nearest to a true pose, of those that look within 60 degrees of its direction."""
+    """The map's image that stands nearest to a true pose, of those that look within 60 degrees of its direction."""
     distance = np.linalg.norm(plan.cameras - plan.ground.flat(truth.centre), axis=1)
     ahead = plan.ground.flat(truth.R[2])
     lengths = np.linalg.norm(plan.directions, axis=1) * np.linalg.norm(ahead)
     alike = plan.directions @ ahead >= 0.5 * lengths
-    return int(np.argmin(np.where(alike, distance, np.inf) if alike.any() else distance))
+    return int(plan.images[np.argmin(np.where(alike, distance, np.inf) if alike.any() else distance)])
 
 
 def _view_of(entry: Entry, desk: Desk) -> View:
@@ -152,7 +156,7 @@ def _view_of(entry: Entry, desk: Desk) -> View:
     if entry.reference is not None and entry.reference in scene and is_estimate:
         image = scene.index_of(entry.reference)
     elif entry.truth is not None and not is_estimate:
-        image = nearest_view(desk.plan, entry.truth)
+        image = nearest_view(desk.plan_of(entry), entry.truth)
     return View(scene, entry, features_of(desk.inputs, entry.name), entry.pose or entry.truth, image, is_estimate)
 
 
@@ -161,8 +165,8 @@ def _headline(entry: Entry, before: str = "") -> str:
     misleading = element("span", "wrong", class_="pill", style=f"--status:{palette.STATUS['failed']}")
     if entry.error_m is not None:
         figure = _error_text(entry)
-    elif units.is_known(entry.record.get("position_std_m")):
-        figure = f"± {units.metres(entry.record.get('position_std_m'))}"
+    elif units.is_known(entry.record.get("position_std", entry.std_m)):
+        figure = f"± {entry.std_text}"
     else:
         figure = ""
     return element(
@@ -183,7 +187,7 @@ def _diagnosis(view: View, desk: Desk) -> str:
     entry = view.entry
     if entry.truth is None or not (entry.pose is None or entry.is_misleading or entry.status == "weak"):
         return ""
-    image = nearest_view(desk.plan, entry.truth)
+    image = nearest_view(desk.plan_of(entry), entry.truth)
     name = desk.inputs.scene.names[image]
     seen = View(view.scene, entry, view.features, entry.truth, image, False).support_of_image
     if seen is None:
@@ -192,7 +196,8 @@ def _diagnosis(view: View, desk: Desk) -> str:
     compared = "it was compared" if name in entry.tried else "it was not compared"
     words = (
         f"At the true pose, {units.count(len(seen))} of {units.count(len(seen.visible))} points of the nearest db "
-        f"image ({name}, {units.metres(distance)} away; {compared}) lie on a keypoint that looks like them."
+        f"image ({name}, {units.length(distance, entry.metres_per_unit)} away; {compared}) lie on a keypoint that "
+        "looks like them."
     )
     return element("p", text(words), class_="warn")
 
@@ -251,11 +256,13 @@ def _plan_figures(view: View, desk: Desk) -> list[str]:
     entry = view.entry
     if entry.pose is None and entry.truth is None:
         return []
-    query = PlanQuery(entry.pose, entry.position_covariance, entry.truth, view.image)
+    plan_of_place = desk.plan_of(entry)
+    camera = None if view.image is None else plan_of_place.camera_of(view.image)
+    query = PlanQuery(entry.pose, entry.position_covariance, entry.truth, camera)
     seen = np.zeros((0, 3))
     if view.image is not None:
         seen = desk.inputs.scene.points[desk.inputs.scene.point_index[desk.inputs.scene.observations(view.image)]]
-    plan = draw_plan(desk.plan, query, window_around(desk.plan, query, seen))
+    plan = draw_plan(plan_of_place, query, window_around(plan_of_place, query, seen))
     keys = [("estimate", palette.ACCENT)] * (entry.pose is not None) + [("truth", palette.TRUTH)] * (
         entry.truth is not None
     )
@@ -265,7 +272,7 @@ def _plan_figures(view: View, desk: Desk) -> list[str]:
     if entry.pose is not None and (has_ellipse or entry.truth is not None):
         words = "Close-up: the estimate" + (" with its 2σ ellipse" if has_ellipse else " (no covariance)")
         words += ", and the truth." if entry.truth is not None else "."
-        figures.append(element("figure", draw_close_up(desk.plan, query), element("figcaption", text(words))))
+        figures.append(element("figure", draw_close_up(plan_of_place, query), element("figcaption", text(words))))
     return figures
 
 
@@ -289,7 +296,7 @@ def _matches_figure(photo: np.ndarray | str, view: View, desk: Desk) -> str:
     )
     picture = draw_matches((photo, other), points, shades, MATCHES_WIDTH)
     image = element("img", src=jpeg_uri(picture, int(desk.picture_bytes * OF_MATCHES)), alt=f"matches with {name}")
-    legend = _depth_legend(support.depth) if labels is None and len(support) else ""
+    legend = _depth_legend(support.depth, view.entry.metres_per_unit) if labels is None and len(support) else ""
     return element("figure", image, element("figcaption", text(_matches_words(view, support, name)), legend))
 
 
@@ -309,11 +316,12 @@ def _matches_words(view: View, support: Support, name: str) -> str:
     )
 
 
-def _depth_legend(depth: np.ndarray) -> str:
+def _depth_legend(depth: np.ndarray, metres_per_unit: float | None) -> str:
     near, far = palette.depth_range(depth)
     stops = ",".join(palette.depth_stops())
     ramp = element("span", class_="ramp", style=f"background:linear-gradient(90deg,{stops})")
-    return text(f" Depth {units.metres(near)}") + ramp + text(units.metres(far)) + "."
+    shallow, deep = (units.length(d, metres_per_unit) for d in (near, far))
+    return text(f" Depth {shallow}") + ramp + text(deep) + "."
 
 
 def _thumbnail(photo: np.ndarray) -> str:
@@ -331,7 +339,7 @@ def _error_text(entry: Entry) -> str:
 
 def _against_stated(entry: Entry) -> str:
     """How many times its stated standard deviation the position is off."""
-    stated = entry.record.get("position_std_m")
+    stated = entry.std_m
     if not units.is_known(entry.error_m) or not units.is_known(stated) or stated <= 0:
         return ""
     times = entry.error_m / stated

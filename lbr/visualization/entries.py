@@ -34,7 +34,10 @@ class ReportInputs:
     (machine, versions). num_expanded: queries shown with pictures. max_bytes: how large the page may become.
     predictions: what the recognition network says of a query, true_masks: its classes int [H, W], None where there is
     nothing. recognition: scores by ranking (the configured one first) and condition. ranking: the configured one.
-    instance_colours: of some instances; each of the others has its own fixed one.
+    instance_colours: of some instances; each of the others has its own fixed one. truth_places: the map's place in
+    whose frame a true pose is given, where there are several. metres_per_unit: of a place's frame, None where nothing
+    tells it; places that are not named are in metres. alignment: how the map was aligned to be scored, in lines.
+    turned: photographs to be turned upright.
     """
 
     title: str
@@ -56,6 +59,10 @@ class ReportInputs:
     instance_colours: Mapping[int, Colour] | None = None
     num_expanded: int = 24
     max_bytes: int = 12_000_000
+    truth_places: Mapping[str, int] = field(default_factory=dict)
+    metres_per_unit: Mapping[int, float | None] = field(default_factory=dict)
+    alignment: Sequence[str] = ()
+    turned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,7 @@ class Entry:
     """One query: its record, and what is known about its truth.
 
     error_m, error_deg: None without a truth, inf without a pose. is_misleading: called reliable, but wrong.
+    place: the map's place that it was found in, or truly is in. metres_per_unit: of its frame, None when unknown.
     """
 
     record: Mapping[str, Any]
@@ -70,6 +78,23 @@ class Entry:
     error_m: float | None = None
     error_deg: float | None = None
     is_misleading: bool = False
+    place: int = 0
+    metres_per_unit: float | None = 1.0
+
+    @property
+    def std_m(self) -> float | None:
+        """The stated standard deviation of the position in metres; None where it is not known."""
+        stated, in_units = self.record.get("position_std_m"), self.record.get("position_std")
+        if stated is None and in_units is not None and self.metres_per_unit is not None:
+            return float(in_units) * self.metres_per_unit
+        return None if stated is None else float(stated)
+
+    @property
+    def std_text(self) -> str:
+        """The stated standard deviation of the position, in words; in the map's units where they are no metres."""
+        return (
+            units.metres(self.std_m) if self.std_m is not None else units.length(self.record.get("position_std"), None)
+        )
 
     @property
     def name(self) -> str:
@@ -120,7 +145,7 @@ class Entry:
 
     @cached_property
     def position_covariance(self) -> np.ndarray | None:
-        """float64 [3, 3] of the camera's position in the world, metres squared."""
+        """float64 [3, 3] of the camera's position in the world, units squared."""
         stored = self.record.get("covariance")
         if self.pose is None or self.camera is None or stored is None:
             return None
@@ -143,12 +168,15 @@ def entries_of(inputs: ReportInputs) -> list[Entry]:
         metres, degrees = errors.get(name, (None, None))
         wrong = metres is not None and degrees is not None and not (metres <= loosest[0] and degrees <= loosest[1])
         truth = (inputs.truth or {}).get(name)
-        found.append(Entry(record, truth, metres, degrees, wrong and record["status"] in TRUSTED))
+        place = record.get("place")
+        place = inputs.truth_places.get(name, 0) if place is None else int(place)
+        unit = inputs.metres_per_unit.get(place, 1.0)
+        found.append(Entry(record, truth, metres, degrees, wrong and record["status"] in TRUSTED, place, unit))
     return sorted(found, key=_badness)
 
 
 def _badness(entry: Entry) -> tuple[int, float, str]:
     group = 0 if entry.is_misleading else {"failed": 1, "weak": 2}.get(entry.status, 3)
-    size = entry.error_m if entry.error_m is not None else entry.record.get("position_std_m")
+    size = next((v for v in (entry.error_m, entry.std_m, entry.record.get("position_std")) if v is not None), None)
     known = size is not None and not np.isnan(size)
     return group, -float(size) if known and size is not None else -np.inf, entry.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,15 +12,27 @@ from lbr.mapping.map import Map
 
 @dataclass(frozen=True, eq=False)
 class MapPlan:
-    """A map seen from above, in metres: points [P, 2], db cameras [I, 2] and their viewing directions [I, 2].
+    """A place of a map seen from above, in its units: points [P, 2], db cameras [K, 2] and where they look [K, 2].
 
-    Of very many points it holds an even choice.
+    Of very many points it holds an even choice. images: int [K], which of the map's images the cameras are; all by
+    default. metres_per_unit: None where nothing tells how long a unit is.
     """
 
     ground: Ground
     points: np.ndarray
     cameras: np.ndarray
     directions: np.ndarray
+    images: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    metres_per_unit: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            object.__setattr__(self, "images", np.arange(len(self.cameras)))
+
+    def camera_of(self, image: int) -> int | None:
+        """Which camera of the plan an image of the map is; None when it is of another place."""
+        found = np.flatnonzero(self.images == image)
+        return int(found[0]) if len(found) else None
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper corner [2] of the cameras and of nearly all points."""
@@ -29,14 +41,16 @@ class MapPlan:
         return together.min(axis=0), together.max(axis=0)
 
 
-def plan_of(scene: Map, max_points: int = 400_000) -> MapPlan:
-    """A map seen from above."""
-    poses = np.asarray(scene.poses, np.float64)
+def plan_of(scene: Map, max_points: int = 400_000, place: int = 0, metres_per_unit: float | None = 1.0) -> MapPlan:
+    """A place of a map seen from above: of other places it shows nothing, as their frames are others."""
+    images, seen = scene.images_of(place), scene.points_of(place)
+    poses = np.asarray(scene.poses[images], np.float64)
     rotations = poses[:, :, :3]
     ground = ground_of(rotations)
-    step = max(1, -(-len(scene.points) // max_points))
+    step = max(1, -(-len(seen) // max_points))
     centres = -np.einsum("iba,ib->ia", rotations, poses[:, :, 3])
-    return MapPlan(ground, ground.flat(scene.points[::step]), ground.flat(centres), ground.flat(rotations[:, 2]))
+    points, cameras = ground.flat(scene.points[seen[::step]]), ground.flat(centres)
+    return MapPlan(ground, points, cameras, ground.flat(rotations[:, 2]), images, metres_per_unit)
 
 
 def ellipse(covariance: np.ndarray, sigmas: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ MAX_TICKS = 3000
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The part of the plan that a picture shows: centre [2] and half its width, metres; the picture's size."""
+    """The part of the plan that a picture shows: centre [2] and half its width, in its units; the picture's size."""
 
     centre: np.ndarray
     half_width: float
@@ -29,11 +29,11 @@ class Window:
 
     @property
     def scale(self) -> float:
-        """Picture units per metre."""
+        """Picture units per unit of the plan."""
         return self.size[0] / (2 * self.half_width)
 
     def place(self, xy: np.ndarray) -> np.ndarray:
-        """Plan metres [..., 2] -> the picture [..., 2], y down."""
+        """Plan positions [..., 2] -> the picture [..., 2], y down."""
         offset = (np.asarray(xy, np.float64) - self.centre) * self.scale
         return np.asarray(self.size) / 2 + offset * [1, -1]
 
@@ -53,7 +53,7 @@ class Window:
 @dataclass(frozen=True, eq=False)
 class PlanQuery:
     """One query on the plan: its estimated and its true pose (cam_from_world), the covariance [3, 3] of its position
-    in the world (metres squared), the db image it was found by. What is not known is None."""
+    in the world, the db camera (of the plan) it was found by. What is not known is None."""
 
     estimate: Pose | None = None
     covariance: np.ndarray | None = None
@@ -72,7 +72,7 @@ def draw_plan(plan: MapPlan, query: PlanQuery, window: Window) -> str:
         parts.append(_wedge(window, flat(query.truth.centre), flat(query.truth.R[2]), palette.TRUTH, 0.0))
     if query.estimate is not None:
         parts.append(_estimate(plan, query, window))
-    return svg(window.size, "map from above", *parts, scale_bar(window), class_="plan")
+    return svg(window.size, "map from above", *parts, scale_bar(window, plan.metres_per_unit), class_="plan")
 
 
 def draw_close_up(plan: MapPlan, query: PlanQuery, size: tuple[int, int] = (320, 320)) -> str:
@@ -92,7 +92,7 @@ def draw_close_up(plan: MapPlan, query: PlanQuery, size: tuple[int, int] = (320,
         u, v = window.place(plan.ground.flat(query.truth.centre))
         parts += [line(x, y, u, v, palette.TRUTH, stroke_dasharray="4 3"), _dot(u, v, palette.TRUTH, 5)]
     parts.append(_cross(x, y))
-    return svg(size, "close-up of the estimate", *parts, scale_bar(window), class_="plan")
+    return svg(size, "close-up of the estimate", *parts, scale_bar(window, plan.metres_per_unit), class_="plan")
 
 
 def draw_overview(
@@ -107,7 +107,9 @@ def draw_overview(
         inside = bool(window.holds(flat, 4))
         x, y = np.clip(window.place(flat), 6, np.asarray(size) - 6)
         parts.append(_dot(x, y, colour if inside else "none", 4.2, palette.PAPER if inside else colour))
-    return svg(size, "all queries on the map from above", *parts, scale_bar(window), class_="plan")
+    return svg(
+        size, "all queries on the map from above", *parts, scale_bar(window, plan.metres_per_unit), class_="plan"
+    )
 
 
 def window_around(plan: MapPlan, query: PlanQuery, seen: np.ndarray) -> Window:
@@ -116,7 +118,7 @@ def window_around(plan: MapPlan, query: PlanQuery, seen: np.ndarray) -> Window:
     Poses far outside the map do not widen it: they are shown by an arrow at the edge.
     """
     low, high = plan.bounds()
-    middle, reach = (low + high) / 2, 1.5 * np.linalg.norm(high - low) + 1.0
+    middle, reach = (low + high) / 2, 1.5 * np.linalg.norm(high - low) + 1.0 / (plan.metres_per_unit or np.inf)
     poses = [pose for pose in (query.estimate, query.truth) if pose is not None]
     places = [plan.ground.flat(pose.centre)[None] for pose in poses]
     places = [xy for xy in places if np.linalg.norm(xy - middle) < reach]
@@ -142,12 +144,14 @@ def density_picture(points: np.ndarray, window: Window) -> np.ndarray:
     return np.round(light + share * (dark - light)).astype(np.uint8)
 
 
-def scale_bar(window: Window) -> str:
-    """A bar of a round length, about a quarter of the picture, with its length in metres."""
-    length = round_step(window.half_width * 0.55)
-    x, y, wide = 12.0, window.size[1] - 12.0, length * window.scale
+def scale_bar(window: Window, metres_per_unit: float | None = 1.0) -> str:
+    """A bar of a round length, about a quarter of the picture, with its length in metres, or in the map's units."""
+    size = metres_per_unit or 1.0
+    length = round_step(window.half_width * 0.55 * size)
+    words = f"{length:.4g} units of the model" if metres_per_unit is None else units.limit(length)
+    x, y, wide = 12.0, window.size[1] - 12.0, length / size * window.scale
     return line(x, y, x + wide, y, palette.INK, stroke_width=2.5) + label(
-        x, y - 7, units.limit(length), "start", palette.INK, halo=True
+        x, y - 7, words, "start", palette.INK, halo=True
     )
 
 
@@ -174,7 +178,7 @@ def _estimate(plan: MapPlan, query: PlanQuery, window: Window) -> str:
     assert query.estimate is not None
     centre = plan.ground.flat(query.estimate.centre)
     if not window.holds(centre, 2):
-        return _arrow_at_edge(window, centre)
+        return _arrow_at_edge(window, centre, plan.metres_per_unit)
     body = _ellipse_path(window, centre, *_flat_ellipse(plan, query))
     return body + _wedge(window, centre, plan.ground.flat(query.estimate.R[2]), palette.ACCENT, 0.35)
 
@@ -207,7 +211,7 @@ def _wedge(window: Window, at: np.ndarray, ahead: np.ndarray, colour: str, opaci
     return cone + _dot(x, y, colour, 3.6)
 
 
-def _arrow_at_edge(window: Window, centre: np.ndarray) -> str:
+def _arrow_at_edge(window: Window, centre: np.ndarray, metres_per_unit: float | None) -> str:
     """Where an estimate lies that the picture does not show."""
     away = centre - window.centre
     ahead = away / np.linalg.norm(away) * [1, -1]
@@ -217,7 +221,7 @@ def _arrow_at_edge(window: Window, centre: np.ndarray) -> str:
     wings = [tuple(tip - 10 * ahead + side * 5 * np.array([-ahead[1], ahead[0]])) for side in (-1, 1)]
     arrow = element("path", d=path_data([tuple(tail), tuple(tip)], [wings[0], tuple(tip), wings[1]]), fill="none",
                     stroke=palette.ACCENT, stroke_width=2)  # fmt: skip
-    words = f"{units.metres(float(np.linalg.norm(away)))} away"
+    words = f"{units.length(float(np.linalg.norm(away)), metres_per_unit)} away"
     return arrow + label(tail[0], tail[1] - 6, words, fill=palette.ACCENT, halo=True)
 
 

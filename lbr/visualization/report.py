@@ -38,10 +38,14 @@ def report_html(inputs: ReportInputs) -> str:
     entries = entries_of(inputs)
     named = name_queries(inputs)
     recognition = recognition_section(inputs, named)
-    desk = Desk(inputs, named, plan_of(inputs.scene), _picture_bytes(inputs, len(entries), len(recognition)))
+    plans = {
+        place: plan_of(inputs.scene, place=place, metres_per_unit=inputs.metres_per_unit.get(place, 1.0))
+        for place in range(inputs.scene.num_places)
+    }
+    desk = Desk(inputs, named, plans, _picture_bytes(inputs, len(entries), len(recognition)))
     parts = [
         summary.header(inputs, entries), summary.results_table(inputs, entries),
-        summary.plots(inputs, entries, desk.plan), recognition, summary.problems(inputs), _queries(entries, desk),
+        summary.plots(inputs, entries, desk.plans), recognition, summary.problems(inputs), _queries(entries, desk),
         summary.footer(inputs),
     ]  # fmt: skip
     head = [

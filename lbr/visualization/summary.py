@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lbr.visualization.plan import draw_overview
 from lbr.visualization.plots import error_histogram, recall_curves, time_bars
 
 MAX_OPEN_PROBLEMS = 8
+MAX_PLACES = 8  # drawn on the first page
 
 
 def header(inputs: ReportInputs, entries: Sequence[Entry]) -> str:
@@ -28,7 +29,7 @@ def header(inputs: ReportInputs, entries: Sequence[Entry]) -> str:
         f"{units.count(posed)} of {units.count(len(entries))} queries have a pose ({parts or 'there are no queries'}), "
     )
     lead += f"in a map of {units.count(len(inputs.scene))} images and {units.count(len(inputs.scene.points))} points."
-    title = element("h1", text(inputs.title)) + element("p", text(lead), class_="lead soft")
+    title = element("h1", text(inputs.title)) + element("p", text(lead + _frame_words(inputs)), class_="lead soft")
     tiles = [element("div", element("b", text(big)), element("span", text(small)), class_="tile")
              for big, small in _tiles(inputs, entries)]  # fmt: skip
     wrong = [entry for entry in entries if entry.is_misleading]
@@ -64,8 +65,8 @@ def results_table(inputs: ReportInputs, entries: Sequence[Entry]) -> str:
     return element("h2", "Results") + body + (element("figcaption", text(note)) if inputs.scores else "")
 
 
-def plots(inputs: ReportInputs, entries: Sequence[Entry], plan: MapPlan) -> str:
-    """Recall curves, histogram, time by stage and by step of a query, and the map with all queries."""
+def plots(inputs: ReportInputs, entries: Sequence[Entry], plans: Mapping[int, MapPlan]) -> str:
+    """Recall curves, histogram, time by stage and by step of a query, and each place of the map with its queries."""
     figures = []
     if inputs.errors is not None and inputs.errors.names:
         figures += [
@@ -74,12 +75,12 @@ def plots(inputs: ReportInputs, entries: Sequence[Entry], plan: MapPlan) -> str:
             _figure(error_histogram(inputs.errors.position_m), "Position errors of all queries with a true pose."),
         ]  # fmt: skip
     else:
-        stated = [e.record.get("position_std_m") for e in entries]
+        stated = [e.std_m for e in entries]
         values = np.array([np.inf if s is None else s for s in stated], np.float64)
-        if len(values):
+        if np.isfinite(values).any() or (len(values) and inputs.scene.units == "metres"):
             note = "What the localizer itself says about its poses; there are no true poses to check it with."
             figures.append(_figure(error_histogram(values, "stated std of the position"), note))
-    figures.append(_overview(entries, plan))
+    figures += [_overview([e for e in entries if e.place == place], place, plans) for place in [*plans][:MAX_PLACES]]
     steps = _median_steps(entries)
     bars = time_bars(inputs.stage_seconds, "Time by stage") if inputs.stage_seconds else ""
     bars += time_bars(steps, "Time of a query by step (medians)", palette.CATEGORIES[0]) if steps else ""
@@ -110,6 +111,17 @@ def footer(inputs: ReportInputs) -> str:
     )
 
 
+def _frame_words(inputs: ReportInputs) -> str:
+    """How many places there are, and what lengths are given in, where that is not one place in metres."""
+    scene, words = inputs.scene, ""
+    if scene.num_places > 1:
+        sizes = ", ".join(units.count(count) for count in np.bincount(scene.place))
+        words += f" It has {scene.num_places} separate places ({sizes} images), each in a frame of its own."
+    if any(inputs.metres_per_unit.get(place, 1.0) is None for place in range(scene.num_places)):
+        words += " It was made by structure from motion, which knows no scale: lengths are in units of the model."
+    return words + (" Aligned to reference poses: " + "; ".join(inputs.alignment) + "." if inputs.alignment else "")
+
+
 def inputs_order(inputs: ReportInputs, entries: Sequence[Entry]) -> list[Entry]:
     """The entries as the query list has them."""
     of_name = {entry.name: entry for entry in entries}
@@ -125,9 +137,9 @@ def _tiles(inputs: ReportInputs, entries: Sequence[Entry]) -> list[tuple[str, st
             tiles.append((units.percent(recall), f"within {units.limit(metres)}, {degrees:g}°"))
     else:
         trusted = sum(entry.status in ("refined", "verified") for entry in entries)
-        stated = _median([e.record.get("position_std_m") for e in entries])
+        stated = _median_std(entries)
         tiles.append((units.percent(100 * trusted / len(entries) if entries else None), "verified or refined"))
-        tiles.append((units.metres(stated), "median stated std of the position"))
+        tiles.append((stated, "median stated std of the position"))
     compared = _median([len(entry.tried) for entry in entries])
     share = 100 * compared / len(inputs.scene) if compared is not None and len(inputs.scene) else None
     tiles.append((units.count(compared), f"images compared per query, {units.percent(share)} of the map"))
@@ -151,7 +163,7 @@ def _table_row(inputs: ReportInputs, condition: str, group: Sequence[Entry]) -> 
             cells[1] += f" ({units.count(found.num)} with truth)"
         cells += [medians, *recall]
     else:
-        cells.append(units.metres(_median([e.record.get("position_std_m") for e in group])))
+        cells.append(_median_std(group))
     cells += [units.count(statuses[s]) for s in palette.STATUS]
     cells.append(units.count(_median([len(e.tried) for e in group])))
     return [*cells, units.seconds(_median([e.seconds for e in group]))]
@@ -173,14 +185,24 @@ def _median_steps(entries: Sequence[Entry]) -> dict[str, float]:
     return {step: value for step, value in found.items() if value is not None}
 
 
-def _overview(entries: Sequence[Entry], plan: MapPlan) -> str:
+def _median_std(entries: Sequence[Entry]) -> str:
+    """Of those in metres; where none is, in units of the model, as long as all are of one place."""
+    in_metres = _median([e.std_m for e in entries])
+    if in_metres is not None or len({e.place for e in entries}) > 1:
+        return units.metres(in_metres)
+    return units.length(_median([e.record.get("position_std") for e in entries]), None)
+
+
+def _overview(entries: Sequence[Entry], place: int, plans: Mapping[int, MapPlan]) -> str:
     """Estimates as dots in the colour of their status; a failed query where it truly was, where that is known."""
+    plan, num = plans[place], len(plans)
     drawn = [(e.pose or e.truth, palette.STATUS.get(e.status, palette.INK)) for e in reversed(entries)]
     places = [(pose.centre, colour) for pose, colour in drawn if pose is not None]
     picture = draw_overview(plan, [p for p, _ in places], [c for _, c in places])
     present = [s for s in palette.STATUS if any(e.status == s for e in entries)]
     keys = "".join(key(status, palette.STATUS[status]) for status in present)
-    note = "The map from above: points, db cameras with a stroke where they look, and the queries: "
+    note = "The map" if num == 1 else f"Place {place} of the map"
+    note += " from above: points, db cameras with a stroke where they look, and the queries: "
     last = text(" (where it truly was)") if any(e.pose is None and e.truth for e in entries) else ""
     return element("figure", picture, element("figcaption", text(note), keys + last), class_="panel")
 

@@ -20,6 +20,13 @@ def metres(value: float | None) -> str:
     return f"{_digits(value, 3)} m" if size < 995 else f"{_digits(value / 1000, 3)} km"
 
 
+def length(value: float | None, metres_per_unit: float | None) -> str:
+    """A length in units of a map, in metres where it is known how long they are."""
+    if metres_per_unit is None:
+        return f"{_digits(value, 3)} units" if is_known(value) else UNKNOWN
+    return metres(value * metres_per_unit) if is_known(value) else UNKNOWN
+
+
 def limit(value: float) -> str:
     """A round length given in metres (a threshold, a tick), without needless digits: 5 mm, 25 cm, 5 m."""
     if not is_known(value):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lbr.errors import DataError
-from lbr.io.images import exif_focal_px, image_size, list_images, read_image, resize, to_grey
+from lbr.io.images import image_size, list_images, read_exif, read_image, resize, to_grey
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (30, 40, 3)).astype(np.uint8)
@@ -86,15 +86,6 @@ def test_exif_orientation_is_ignored(tmp_path: Path, orientation: int):
     np.testing.assert_array_equal(read_image(path), read_image(with_exif(tmp_path / "b.jpg")))
 
 
-def test_the_focal_length_of_exif_is_in_pixels_of_the_longer_side(tmp_path: Path):
-    assert exif_focal_px(with_exif(tmp_path / "a.jpg", focal_35mm=27)) == pytest.approx(27 / 36 * 40)
-    assert exif_focal_px(with_exif(tmp_path / "b.jpg", focal_35mm=0)) is None
-    assert exif_focal_px(with_exif(tmp_path / "c.jpg")) is None
-    (tmp_path / "d.jpg").write_text("no image")
-    assert exif_focal_px(tmp_path / "d.jpg") is None
-    assert exif_focal_px(tmp_path / "none.jpg") is None
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_truncated_image_is_one_clear_line(tmp_path: Path, suffix: str, share: float):
@@ -144,9 +135,10 @@ def test_a_header_that_claims_a_giant_is_one_clear_line(tmp_path: Path, read):
     assert "\n" not in str(error.value)
 
 
-def test_exif_of_a_giant_is_none(tmp_path: Path):
+def test_exif_of_a_giant_is_one_clear_line(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(claimed_png(60000, 60000))
-    assert exif_focal_px(tmp_path / "a.png") is None
+    with pytest.raises(DataError, match=r"a.png: cannot read the image's header"):
+        read_exif(tmp_path / "a.png")
 
 
 def test_images_are_listed_by_suffix_sorted_and_posix(tmp_path: Path):

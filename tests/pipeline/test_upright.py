@@ -1,0 +1,86 @@
+"""Photographs stored on their side: turned as EXIF says where nobody gave intrinsics, left alone where somebody did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from lbr.cli import main
+from lbr.datasets import load_dataset
+from lbr.datasets.folder import FolderSettings
+from lbr.io.features_file import FeatureFile
+from lbr.io.images import read_image
+from lbr.io.text_lists import write_query_list
+from lbr.mapping.map import open_map
+from lbr.pipeline.results import read_localizations
+from tests.synthetic import RenderedScene
+
+EXIF = ("query/01.png", "query/night/new photo 1.b.png")  # queries without intrinsics
+
+
+def store(path: Path, orientation: int, quarter_turns: int) -> None:
+    """Write a photograph again with its pixels turned counter-clockwise, and an orientation in its EXIF."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(np.rot90(read_image(path), quarter_turns).copy()).save(path, exif=tags)
+
+
+@pytest.fixture
+def sideways(own_scene: Path, scene: RenderedScene) -> Path:
+    """All photographs on their side as phones store them, but the query with given intrinsics, whose tag is wrong."""
+    for number, name in enumerate([*scene.db, *EXIF]):
+        store(own_scene / "images" / name, *((6, 1), (8, 3), (3, 2))[number % 3])
+    (given,) = set(scene.queries) - set(EXIF)
+    store(own_scene / "images" / given, 6, 0)
+    write_query_list(own_scene / "queries.txt", {**dict.fromkeys(EXIF), given: scene.camera})
+    return own_scene
+
+
+def test_photographs_on_their_side_are_mapped_and_localized_upright(
+    sideways: Path, scene: RenderedScene, write_config: Callable, tmp_path: Path
+):
+    config = str(write_config(tmp_path, sideways))
+    options = ["dataset.model=null", "reconstruction.name=sfm", "pairs.name=exhaustive", "dataset.reference=3D-models"]
+    assert main(["run", "--config", config, *options]) == 0
+    report = json.loads((tmp_path / "work/runs/default/report.json").read_text())
+    (group,) = report["alignment"]["groups"]
+    assert len(group["images"]) == 7 and max(group["rotation_errors_deg"]) < 1, "a turned photograph is 90 deg off"
+    assert set(report["queries"]) == set(scene.queries)
+    assert max(q["rotation_deg"] for q in report["queries"].values()) < 1
+    assert max(q["position_m"] for q in report["queries"].values()) < 0.3
+    assert {camera.size for camera in open_map(tmp_path / "work/map").cameras} == {(480, 360)}
+    records = {r["query"]: r for r in read_localizations(tmp_path / "work/runs/default/localizations.jsonl")}
+    sizes = {(r["camera"]["width"], r["camera"]["height"]) for r in records.values()}
+    assert sizes == {(480, 360)} and {r["status"] for r in records.values()} == {"refined"}
+
+
+def test_intrinsics_that_somebody_gave_speak_of_stored_pixels(sideways: Path, scene: RenderedScene):
+    """With the model the db images stay as stored; queries of unknown intrinsics are turned even so."""
+    given = load_dataset(FolderSettings(root=sideways))
+    assert given.turned == set(EXIF)
+    assert given.images.size(EXIF[0]) == (480, 360) and given.images.size(scene.db[0]) == (360, 480)
+    free = load_dataset(FolderSettings(root=sideways, model=None))
+    assert free.turned == {*scene.db, *EXIF}
+    assert {camera.size for camera in free.cameras.values()} == {(480, 360)}
+    assert load_dataset(FolderSettings(root=sideways, queries=None)).turned == set(scene.queries)
+
+
+def test_turning_a_photograph_makes_its_features_stale(
+    own_scene: Path, scene: RenderedScene, write_config: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    config = str(write_config(tmp_path, own_scene))
+    assert main(["extract", "--config", config]) == 0
+    store(own_scene / "images" / scene.db[0], 6, 1)
+    with FeatureFile(tmp_path / "work/features-db.h5") as before:
+        assert before.read(scene.db[0]).image_size == (480, 360)
+    assert main(["extract", "--config", config, "dataset.model=null"]) == 2
+    assert "made from other images" in capsys.readouterr().err
+    assert main(["extract", "--config", config, "--overwrite"]) == 0, "given intrinsics: as stored"
+    with FeatureFile(tmp_path / "work/features-db.h5") as stored:
+        assert stored.read(scene.db[0]).image_size == (360, 480)
+    assert main(["extract", "--config", config, "dataset.model=null"]) == 2, "the same file, read in another way"
