@@ -12,7 +12,7 @@ import numpy as np
 
 from lbr.errors import ConfigError, DataError
 from lbr.io.files import atomic_path, write_text
-from lbr.io.images import write_image
+from lbr.io.images import read_image, write_image
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_vocabulary
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.edits import Edit, apply_edits, edited_list, read_edits
