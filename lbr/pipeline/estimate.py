@@ -65,7 +65,7 @@ def estimate(context: Context, pace: Pace, verbs: Sequence[str]) -> dict[str, fl
     seconds["match"] = pace.match * num_pairs(config, photographs) / workers
     per_photograph = SFM_S if config.reconstruction.name == "sfm" else TRIANGULATION_S
     seconds["reconstruct"] = slower * per_photograph * photographs
-    seconds["train"] = slower * training_seconds(config, photographs)
+    seconds["train"] = training_seconds(config, photographs, SAMPLE_S * slower)
     compared = COMPARED if context.uses_instances else photographs
     seconds["localize"] = queries * (compared * pace.match + slower * POSE_S) / workers
     return {verb: seconds[verb] for verb in verbs if seconds.get(verb, 0) > 0}
@@ -83,14 +83,14 @@ def num_pairs(config: Config, photographs: int) -> float:
     return min(everything, PAIR_SHARE * each * photographs)
 
 
-def training_seconds(config: Config, photographs: int) -> float:
+def training_seconds(config: Config, photographs: int, sample_seconds: float) -> float:
     """About how long the network is trained, with INSTANCES_EACH instances for each photograph."""
     training = config.recognition.training
     if training.epochs == "auto":
         epochs = automatic_epochs(photographs, round(INSTANCES_EACH * photographs) + 1, training.batch_size)
     else:
         epochs = training.epochs
-    seconds = SAMPLE_S * epochs * photographs
+    seconds = sample_seconds * epochs * photographs
     return seconds if training.max_minutes is None else min(seconds, 60 * training.max_minutes)
 
 

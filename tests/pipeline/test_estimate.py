@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lbr.config import load_config
+from lbr.pipeline.estimate import Pace, clock, estimate, measure, num_pairs, training_seconds
+from lbr.pipeline.stage import Context
+from tests.synthetic import RenderedScene
+
+
+@pytest.fixture
+def load(tmp_path: Path, scene: RenderedScene, write_config: Callable) -> Callable:
+    path = write_config(tmp_path, scene.root)
+    return lambda *overrides: load_config(path, overrides)
+
+
+def test_two_photographs_are_timed_and_the_rest_is_counted(load: Callable):
+    context = Context(load("parallel.workers=1", "pairs.name=exhaustive"))
+    pace = measure(context)
+    assert 0 < pace.match and 0 < pace.extract < 30
+    found = estimate(context, Pace(extract=2.0, match=0.06), ["extract", "match", "localize", "evaluate"])
+    assert found["extract"] == pytest.approx(2 * 10) and found["match"] == pytest.approx(0.06 * 21)
+    assert found["localize"] > 3 * 7 * 0.06 and "evaluate" not in found
+    twice = estimate(Context(load("parallel.workers=2")), Pace(2.0, 0.06), ["extract"])
+    assert twice["extract"] == pytest.approx(10)
+
+
+def test_pairs_are_counted_as_they_will_be_chosen(load: Callable):
+    assert num_pairs(load("pairs.name=exhaustive"), 100) == 4950
+    similar = load("pairs.name=similar", "pairs.num_neighbours=20", "pairs.num_following=4")
+    assert num_pairs(similar, 1000) == 0.75 * 24 * 1000 and num_pairs(similar, 5) == 10
+
+
+def test_training_is_cut_off_where_the_configuration_cuts_it_off(load: Callable):
+    long = ("recognition.training.epochs=auto", "recognition.training.max_minutes=4")
+    assert training_seconds(load(*long), 150, 0.02) == 240
+    assert training_seconds(load("recognition.training.epochs=10"), 150, 0.02) == pytest.approx(30)
+
+
+def test_the_clock():
+    assert (clock(75), clock(0.4), clock(3600)) == ("1:15", "0:00", "60:00")
