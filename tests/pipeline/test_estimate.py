@@ -18,7 +18,7 @@ def load(tmp_path: Path, scene: RenderedScene, write_config: Callable) -> Callab
 def test_two_photographs_are_timed_and_the_rest_is_counted(load: Callable):
     context = Context(load("parallel.workers=1", "pairs.name=exhaustive"))
     pace = measure(context)
-    assert 0 < pace.match and 0 < pace.extract < 30
+    assert pace.match > 0 and 0 < pace.extract < 30
     found = estimate(context, Pace(extract=2.0, match=0.06), ["extract", "match", "localize", "evaluate"])
     assert found["extract"] == pytest.approx(2 * 10) and found["match"] == pytest.approx(0.06 * 21)
     assert found["localize"] > 3 * 7 * 0.06 and "evaluate" not in found
