@@ -26,8 +26,8 @@ SHOP_LIGHTS = ((1.0, 0.9, 0.74), (1.0, 0.78, 0.52), (0.95, 0.95, 0.9))
 class Scenery:
     """What one camera sees at one moment. Faces of all layers are numbered through.
 
-    patch int32 [F], normals float32 [F, 3], sky float32 [F, 3] per corner, table float32 [P, columns];
-    glow float32 [facades + 1, 256, 3]: radiance behind each light id (last row: nothing).
+    patch int32 [F], normals float32 [F, 3], sky float32 [F, 3] per corner, table float32 [columns, P], a column per
+    patch; glow float32 [facades + 1, 256, 3]: radiance behind each light id (last row: nothing).
     """
 
     town: Town
@@ -45,13 +45,13 @@ class Scenery:
     def trace(self, origins: np.ndarray, directions: np.ndarray, near: np.ndarray | None = None) -> Hits:
         """First hit over all layers. `near` bool [layers, N]: rays that may hit a layer other than the first."""
         best = self.layers[0].scene.trace(origins, directions)
-        face, distance, u, v = (a.copy() for a in (best.face, best.distance, best.u, best.v))
+        face, distance, u, v = best.face, best.distance, best.u, best.v
         offset = self.layers[0].scene.num_faces
         for k, layer in enumerate(self.layers[1:], 1):
             rays = np.arange(len(directions)) if near is None else np.flatnonzero(near[k])
-            start = origins if np.ndim(origins) == 1 else origins[rays]
-            hits = layer.scene.trace(start, directions[rays])
-            closer = hits.distance < distance[rays]
+            start = origins if np.ndim(origins) == 1 else origins.take(rays, axis=0)
+            hits = layer.scene.trace(start, directions.take(rays, axis=0))
+            closer = np.flatnonzero(hits.distance < distance.take(rays))
             where = rays[closer]
             face[where], distance[where] = hits.face[closer] + offset, hits.distance[closer]
             u[where], v[where] = hits.u[closer], hits.v[closer]
@@ -60,12 +60,12 @@ class Scenery:
 
     def blocked(self, origins: np.ndarray, directions: np.ndarray, distance: np.ndarray | float = 1e4) -> np.ndarray:
         """bool [N]: anything of any layer within `distance`."""
-        out = np.zeros(len(origins), bool)
-        for layer in self.layers:
+        out = self.layers[0].scene.blocked(origins, directions, distance)
+        for layer in self.layers[1:]:
             rays = np.flatnonzero(~out)
-            reach = distance[rays] if isinstance(distance, np.ndarray) else distance
-            ways = directions if directions.ndim == 1 else directions[rays]
-            out[rays] = layer.scene.blocked(origins[rays], ways, reach)
+            reach = distance.take(rays) if isinstance(distance, np.ndarray) else distance
+            ways = directions if directions.ndim == 1 else directions.take(rays, axis=0)
+            out[rays] = layer.scene.blocked(origins.take(rays, axis=0), ways, reach)
         return out
 
 
@@ -93,7 +93,7 @@ def stage(town: Town, condition: Condition | str, pose: Pose, rng: np.random.Gen
         patch=np.concatenate([layer.mesh.patch + s for layer, s in zip(layers, shift[:-1], strict=True)]),
         normals=np.concatenate([layer.mesh.normals for layer in layers]),
         sky=np.concatenate([layer.sky for layer in layers]),
-        table=np.concatenate([layer.mesh.table for layer in layers]),
+        table=np.concatenate([layer.mesh.table.T for layer in layers], axis=1),
         glow=glow, ambient=light,
     )  # fmt: skip
 
@@ -145,5 +145,5 @@ def _glow(town: Town, condition: Condition, rng: np.random.Generator) -> np.ndar
 
 def instances_of(scenery: Scenery, face: np.ndarray) -> np.ndarray:
     """Instance int32 [N] of the faces hit; 0 for background and for what is no facade."""
-    ids = scenery.table[:, INSTANCE].astype(np.int32)
+    ids = scenery.table[INSTANCE].astype(np.int32)
     return np.where(face >= 0, ids.take(scenery.patch.take(np.maximum(face, 0))), 0)
