@@ -90,6 +90,16 @@ def photograph(town: Town, shot: Shot) -> View:
         return render_view(scenery, shot.pose, shot.camera, own)
 
 
+def write_photograph(town: Town, shot: Shot, files: layouts.Files) -> None:
+    """Take a photograph and write it with its label image and depth."""
+    view = photograph(town, shot)
+    _write(files.mask, layouts.colour_mask(town.plan, view.instance_ids), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    depth = np.where(view.depth < MAX_DEPTH_M, np.round(view.depth * 1000), 0).astype(np.uint16)
+    _write(files.depth, depth, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    quality = 78 + zlib.crc32(shot.name.encode()) % 17
+    _write(files.image, view.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
 @contextmanager
 def _workers(count: int, town: Town | None) -> Iterator[Mapper]:
     """A map over `count` processes that have the town, in order; the plain `map` for one.
@@ -132,13 +142,7 @@ def _lay_out(root: Path) -> layouts.Layout:
 
 
 def _work(job: _Job) -> None:
-    town = _own_town()
-    view = photograph(town, job.shot)
-    _write(job.files.mask, layouts.colour_mask(town.plan, view.instance_ids), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    depth = np.where(view.depth < MAX_DEPTH_M, np.round(view.depth * 1000), 0).astype(np.uint16)
-    _write(job.files.depth, depth, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    quality = 78 + zlib.crc32(job.shot.name.encode()) % 17
-    _write(job.files.image, view.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    write_photograph(_own_town(), job.shot, job.files)
 
 
 def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from lbr.geometry.pose import Pose
 from lbr.town.arrays import f32
 from lbr.town.conditions import CONDITIONS, Condition
-from lbr.town.furniture import LEAVES
 from lbr.town.mesh import INSTANCE, MeshBuilder
 from lbr.town.props import Prop, build_prop, place_props
 from lbr.town.scene import Hits
@@ -83,7 +82,7 @@ def stage(town: Town, condition: Condition | str, pose: Pose, rng: np.random.Gen
     bounds: list[np.ndarray | None] = [None]
     if summer:
         layers.append(town.leaves)
-        bounds.append(_clusters(town.leaves))
+        bounds.append(town.leaves.clusters)
     if movable.scene.num_faces:
         layers.append(movable)
         bounds.append(spheres)
@@ -100,29 +99,18 @@ def stage(town: Town, condition: Condition | str, pose: Pose, rng: np.random.Gen
 
 def _build_props(town: Town, props: list[Prop], pose: Pose) -> tuple[Layer, np.ndarray]:
     """The props before the camera but not around it, and their spheres [K, 4]."""
-    builder, spheres = MeshBuilder(), []
-    centre = pose.centre
-    for prop in props:
-        distance = np.linalg.norm(prop.at[:2] - centre[:2])
-        clear = 1.2 if prop.kind in ("awning", "scaffold") else prop.radius + 0.8
-        ahead = float(pose.apply(prop.at[None])[0, 2])
-        if distance < REACH and distance > clear and ahead > -BEHIND and ahead > 0.25 * distance - prop.radius - 5:
-            build_prop(builder, prop, town.palette.stuff)
-            lift = 0.0 if prop.facade is not None else 0.9
-            spheres.append([*(prop.at + [0, 0, lift]), prop.radius + 0.4])
-    return make_layer(builder.build()), np.array(spheres).reshape(-1, 4)
-
-
-def _clusters(layer: Layer) -> np.ndarray:
-    """Spheres [K, 4] around runs of faces (one per tree, as trees are built one after another)."""
-    per_tree = 2 * LEAVES
-    points = layer.mesh.triangles.reshape(-1, 9)
-    out = []
-    for start in range(0, len(points), per_tree):
-        part = points[start : start + per_tree].reshape(-1, 3)
-        centre = (part.min(0) + part.max(0)) / 2
-        out.append([*centre, np.linalg.norm(part - centre, axis=1).max()])
-    return np.array(out).reshape(-1, 4)
+    builder, centre = MeshBuilder(), pose.centre
+    at = np.array([prop.at for prop in props]).reshape(-1, 3)
+    radius = np.array([prop.radius for prop in props])
+    hung = np.array([prop.facade is not None for prop in props], bool)
+    distance = np.linalg.norm(at[:, :2] - centre[:2], axis=1)
+    ahead = pose.apply(at)[:, 2]
+    seen = (distance < REACH) & (distance > np.where(hung, 1.2, radius + 0.8))
+    seen &= (ahead > -BEHIND) & (ahead > 0.25 * distance - radius - 5)
+    for k in np.flatnonzero(seen):
+        build_prop(builder, props[k], town.palette.stuff)
+    lifted = at + np.where(hung, 0.0, 0.9)[:, None] * [0, 0, 1]
+    return make_layer(builder.build()), np.column_stack([lifted, radius + 0.4])[seen]
 
 
 def _glow(town: Town, condition: Condition, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from lbr.town.buildings import FacadeMesher, Tiles, add_body, add_tower
 from lbr.town.canvas import Canvas, Sheet
 from lbr.town.config import TownConfig, TownSpec
 from lbr.town.design import FacadeDesign, design_facade
-from lbr.town.furniture import Lights, Stuff, add_lamps, add_squares, add_tree, tree_spots
+from lbr.town.furniture import LEAVES, Lights, Stuff, add_lamps, add_squares, add_tree, tree_spots
 from lbr.town.ground import Macro, Paving, add_ground, paint_macro
 from lbr.town.light_bake import sky_visibility
 from lbr.town.mesh import Cover, Mesh, MeshBuilder
@@ -34,6 +34,16 @@ class Layer:
     mesh: Mesh
     scene: RayScene
     sky: np.ndarray
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """Spheres [K, 4] around runs of faces (of leaves: one per tree, as trees are built one after another)."""
+        points, out = self.mesh.triangles.reshape(-1, 9), []
+        for start in range(0, len(points), 2 * LEAVES):
+            part = points[start : start + 2 * LEAVES].reshape(-1, 3)
+            centre = (part.min(0) + part.max(0)) / 2
+            out.append([*centre, np.linalg.norm(part - centre, axis=1).max()])
+        return np.array(out).reshape(-1, 4)
 
 
 @dataclass(frozen=True, eq=False)
