@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -18,6 +20,9 @@ from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import run_flow
 from lbr.pipeline.workspace import read_manifest
 from lbr.town import Shot, Town, build_town, photograph
+from lbr.town.conditions import CONDITIONS
+from lbr.town.export import write_photograph
+from lbr.town.layouts import Files
 from lbr.town.viewpoints import look, query_shots, street_camera
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
@@ -26,6 +31,7 @@ PLAIN = (  # how hard the town is for what everybody has
     "run=exhaustive-plain",
 )  # fmt: skip
 VIEWS = 8  # queries before each twin
+TIMED = 8  # photographs by each condition
 
 
 def run() -> str:
@@ -40,7 +46,10 @@ def run() -> str:
     made = (read_manifest(config.dataset.root) or {})["seconds"]
     own, twin, other = _confusion(town)
     rows = [
-        ["one 640x480 photograph, one core", f"{_seconds(town):.2f} s", "at most 0.4 s, all told"],
+        *(
+            [f"a 640x480 photograph, {name}, one core", f"{seconds:.2f} CPU s, files written", "at most 0.4 s"]
+            for name, seconds in sorted(_seconds(town).items(), key=lambda pair: pair[1])
+        ),
         ["the demo town", f"{made:.0f} s when it was made", "under 90 s on two cores"],
         ["mean reprojection error of SIFT's points", f"{scene.point_errors.mean():.2f} px", "under 1 px"],
         ["points per db image", f"mean {points.mean():.0f}, {np.mean(points >= 60):.0%} have 60", "at least 60"],
@@ -57,17 +66,22 @@ def run() -> str:
     return table(["what", "measured", "wanted"], rows)
 
 
-def _seconds(town: Town) -> float:
+def _seconds(town: Town) -> dict[str, float]:
+    """CPU seconds of a photograph on one core, its files written, by condition: the median of the same TIMED places."""
     cv2.setNumThreads(1)
-    shots = query_shots(town, 4, "query/day", "milestone", np.random.default_rng(0))
-    shots += query_shots(town, 4, "query/night", "nexus5x", np.random.default_rng(1))
+    shots = query_shots(town, TIMED, "query/day", "milestone", np.random.default_rng(0))
+    photograph(town, shots[0])  # builds the search tree, once for all photographs
+    with TemporaryDirectory() as folder:
+        files = Files(*(Path(folder) / name for name in ("photograph.jpg", "mask.png", "depth.png")))
+        return {name: _median_seconds(town, [replace(s, condition=name) for s in shots], files) for name in CONDITIONS}
+
+
+def _median_seconds(town: Town, shots: list[Shot], files: Files) -> float:
     taken = []
     for shot in shots:
-        start = time.perf_counter()
-        view = photograph(town, shot)
-        cv2.imencode(".jpg", view.image)
-        cv2.imencode(".png", (1000 * view.depth).astype(np.uint16))
-        taken.append(time.perf_counter() - start)
+        start = time.process_time()
+        write_photograph(town, shot, files)
+        taken.append(time.process_time() - start)
     return float(np.median(taken))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from lbr.errors import ConfigError
 from lbr.io.files import remove
+from lbr.io.images import list_images
 from lbr.pipeline.stage import Context, Report, made, reused
 from lbr.pipeline.workspace import Recipe, digest_photographs, making
 
@@ -26,7 +28,7 @@ def make_town(context: Context) -> list[Report]:
         raise ConfigError(
             f"dataset.root={output}: the {config.town.layout} layout is written to a folder named {folder}"
         )
-    recipe = Recipe("town", context.dump("town"), {})
+    recipe = Recipe("town", context.dump("town"), _photographs(config.town.textures))
     if context.reusable(output, recipe):
         return [reused(output)]
     unfinished = output.parent / f".{folder}.{recipe.identity}"
@@ -36,10 +38,16 @@ def make_town(context: Context) -> list[Report]:
             remove(final)
             os.replace(made_folder, final)
         remove(unfinished)
+        work.problems += summary.problems
         work.facts["summary"] = (
             f"{summary.num_images} photographs of {summary.num_buildings} buildings, {summary.num_instances} facades"
         )
     return [made(output)]
+
+
+def _photographs(folder: Path | None) -> dict[str, str]:
+    """The identity of the photographs that stand for facades, if any do. Raises DataError without the folder."""
+    return {} if folder is None else {"textures": digest_images(folder, list_images(folder))}
 
 
 def make_stylized(context: Context) -> list[Report]:

@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from lbr.town.arrays import f32
+from lbr.town.arrays import f32, planes
 
 NUM_LEVELS = 7
 ALIGN = 2 ** (NUM_LEVELS - 1)
@@ -33,9 +33,9 @@ class Atlas:
     def sample(
         self, texel: np.ndarray, tile: np.ndarray, axis: np.ndarray, short: np.ndarray, ratio: np.ndarray
     ) -> np.ndarray:
-        """Filtered colour and glass, float32 [N, 4] in 0..255 (sRGB).
+        """Filtered colour and glass, float32 [4, N] in 0..255 (sRGB).
 
-        texel [N, 2]: position inside the tile · tile int [N] · axis [N, 2]: unit direction of the footprint's long
+        texel [2, N]: position inside the tile · tile int [N] · axis [2, N]: unit direction of the footprint's long
         axis · short [N]: its short side in texels · ratio [N]: long side / short side.
         """
         level = np.log2(np.maximum(short, 1e-3))
@@ -44,58 +44,61 @@ class Atlas:
         level = level + np.maximum(np.log2(np.maximum(ratio, 1e-3) / MAX_TAPS), 0) * 0.7
         key = taps * np.int8(NUM_LEVELS) + np.clip(np.floor(level), 0, NUM_LEVELS - 2).astype(np.int8)
         order = np.argsort(key, kind="stable")
-        starts = np.searchsorted(key[order], np.arange(int(key.max(initial=0)) + 2))
-        step = f32(axis * (spread * short)[:, None]).take(order, axis=0)
-        texel, level = f32(texel).take(order, axis=0), f32(level).take(order)
-        frame = self.tiles.take(tile.take(order), axis=0)
+        starts = np.searchsorted(key.take(order), np.arange(int(key.max(initial=0)) + 2))
+        step = f32(axis * (spread * short)).take(order, axis=1)
+        texel, level = f32(texel).take(order, axis=1), f32(level).take(order)
+        frame = planes(self.tiles).take(tile.take(order), axis=1)
         out = np.empty((len(order), 4), np.float32)
         for k in range(len(starts) - 1):
             part = slice(int(starts[k]), int(starts[k + 1]))
             if part.stop > part.start:
-                num_taps, base = 1 << (k // NUM_LEVELS), k % NUM_LEVELS
-                out[part] = self._filter(texel[part], step[part], frame[part], level[part] - base, (num_taps, base))
-        result = np.empty_like(out)
-        result[order] = out
-        return result
+                how = (1 << (k // NUM_LEVELS), k % NUM_LEVELS)
+                out[order[part]] = self._filter(texel[:, part], step[:, part], frame[:, part], level[part], how)
+        return planes(out)
 
     def _filter(
-        self, texel: np.ndarray, step: np.ndarray, frame: np.ndarray, blend: np.ndarray, how: tuple[int, int]
+        self, texel: np.ndarray, step: np.ndarray, frame: np.ndarray, level: np.ndarray, how: tuple[int, int]
     ) -> np.ndarray:
-        """Mean of the taps, each blended between level `how[1]` and the next."""
+        """Mean of the taps [N, 4], each blended between level `how[1]` and the next."""
         num_taps, base = how
-        weight = np.clip(blend, 0, 1)[:, None].astype(np.float32)
-        total = np.zeros((len(texel), 4), np.float32)
+        shape = (-(-len(level) // _ROW), _ROW)
+        share = np.zeros(shape, np.float32)
+        np.clip(level - base, 0, 1, out=share.reshape(-1)[: len(level)])
+        weight, total = cv2.merge([share] * 4), np.zeros((*shape, 4), np.float32)
         for tap in range(num_taps):
-            where = _wrapped(texel + step * f32((tap + 0.5) / num_taps - 0.5), frame)
-            low = _lookup(self.levels[base], where * f32(0.5**base))
-            high = _lookup(self.levels[base + 1], where * f32(0.5 ** (base + 1)))
-            total += low + weight * (high - low)
-        return total / f32(num_taps)
+            where = _wrapped(texel + step * f32((tap + 0.5) / num_taps - 0.5) if num_taps > 1 else texel, frame)
+            low = _lookup(self.levels[base], where, 0.5**base, shape)
+            high = _lookup(self.levels[base + 1], where, 0.5 ** (base + 1), shape)
+            # OpenCV reads bytes and writes float32 in one pass, where numpy copies both pictures first
+            blend = cv2.multiply(cv2.subtract(high, low, dtype=cv2.CV_32F), weight)
+            cv2.add(total, cv2.add(low, blend, dtype=cv2.CV_32F), dst=total)
+        return total.reshape(-1, 4)[: len(level)] / f32(num_taps)
 
     def light_ids(self, texel: np.ndarray, tile: np.ndarray) -> np.ndarray:
-        """uint8 [N]: the light behind each texel."""
-        where = np.floor(_wrapped(texel, self.tiles.take(tile, axis=0))).astype(np.int32)
-        return self.lights[where[:, 1], where[:, 0]]
+        """uint8 [N]: the light behind each texel [2, N]."""
+        x, y = _wrapped(texel, planes(self.tiles).take(tile, axis=1)).astype(np.int32)
+        return self.lights.reshape(-1).take(y * self.lights.shape[1] + x)
 
 
 def _wrapped(texel: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    size = frame[:, 2:]
+    size = frame[2:]
     turns = texel / size
     np.floor(turns, out=turns)
     turns *= size
     np.subtract(texel, turns, out=turns)
-    turns += frame[:, :2]
+    turns += frame[:2]
     return turns
 
 
-def _lookup(sheet: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Bilinear lookup at corner-origin positions [N, 2] -> float32 [N, 4]."""
-    count = len(where)
-    rows = max(1, -(-count // _ROW))
-    x, y = np.zeros((2, rows * _ROW), np.float32)
-    x[:count], y[:count] = where[:, 0] - f32(0.5), where[:, 1] - f32(0.5)
-    picture = cv2.remap(sheet, x.reshape(rows, _ROW), y.reshape(rows, _ROW), cv2.INTER_LINEAR)
-    return f32(picture).reshape(-1, 4)[:count]
+def _lookup(sheet: np.ndarray, where: np.ndarray, scale: float, shape: tuple[int, int]) -> np.ndarray:
+    """Bilinear lookup at corner-origin positions [2, N] of a sheet `scale` times as large -> uint8 [*shape, 4], whose
+    first N pixels count."""
+    maps = np.zeros((2, shape[0] * shape[1]), np.float32)
+    at = maps[:, : where.shape[1]]
+    np.multiply(where, f32(scale), out=at)
+    at -= f32(0.5)
+    x, y = maps.reshape(2, *shape)
+    return np.asarray(cv2.remap(sheet, x, y, cv2.INTER_LINEAR))
 
 
 @dataclass

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lbr.io.files import atomic_path
+from lbr.io.text_lists import Problem
 from lbr.parallel import single_blas_thread
 from lbr.town import layouts
 from lbr.town.config import TownConfig
@@ -32,7 +33,8 @@ _town: Town | None = None  # the worker's copy, inherited or built once per proc
 
 @dataclass(frozen=True)
 class TownSummary:
-    """What was written: folder of the dataset, folder of the truth, counts, seconds for world and photographs."""
+    """What was written: folder of the dataset, folder of the truth, counts, seconds for world and photographs, what
+    could not be used."""
 
     dataset: Path
     truth: Path
@@ -42,6 +44,7 @@ class TownSummary:
     num_instances: int
     world_seconds: float
     image_seconds: float
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,13 @@ class _Job:
     files: layouts.Files
 
 
-def write_town(config: TownConfig, root: Path, workers: int = 1, overwrite: bool = False) -> TownSummary:
-    """Build the town and write it below `root` in the configured layout. Photographs that exist are kept.
+def write_town(config: TownConfig, root: Path, workers: int = 1) -> TownSummary:
+    """Build the town and write it below `root` in the configured layout. Photographs that exist are kept, so `root` is
+    a folder of this configuration's own (the stage `town` names it by its recipe).
 
-    The result depends on the configuration alone, not on `workers`. With `overwrite` what is there is removed first.
-    Raises StaleOutput when `root` holds a town of another configuration.
+    The result depends on the configuration alone, not on `workers`.
     """
-    root, spec = Path(root), config.resolved()
-    if overwrite:
-        layouts.remove_town(root, spec.layout)
-    layouts.claim(root, spec)
+    root = Path(root)
     started = time.perf_counter()
     with _workers(workers, None) as mapper:
         town = build_town(config, mapper)
@@ -75,7 +75,7 @@ def write_town(config: TownConfig, root: Path, workers: int = 1, overwrite: bool
     layouts.write_lists(town, layout)
     return TownSummary(
         layout.dataset, layout.truth, len(layout.shots), len(jobs), town.plan.num_buildings, len(town.plan.facades),
-        built - started, time.perf_counter() - built,
+        built - started, time.perf_counter() - built, town.problems,
     )  # fmt: skip
 
 
@@ -88,6 +88,16 @@ def photograph(town: Town, shot: Shot) -> View:
     with single_blas_thread():  # products of three columns: more threads only wait for each other
         scenery = stage(town, shot.condition, shot.pose, moment)
         return render_view(scenery, shot.pose, shot.camera, own)
+
+
+def write_photograph(town: Town, shot: Shot, files: layouts.Files) -> None:
+    """Take a photograph and write it with its label image and depth."""
+    view = photograph(town, shot)
+    _write(files.mask, layouts.colour_mask(town.plan, view.instance_ids), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    depth = np.where(view.depth < MAX_DEPTH_M, np.round(view.depth * 1000), 0).astype(np.uint16)
+    _write(files.depth, depth, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    quality = 78 + zlib.crc32(shot.name.encode()) % 17
+    _write(files.image, view.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 @contextmanager
@@ -132,13 +142,7 @@ def _lay_out(root: Path) -> layouts.Layout:
 
 
 def _work(job: _Job) -> None:
-    town = _own_town()
-    view = photograph(town, job.shot)
-    _write(job.files.mask, layouts.colour_mask(town.plan, view.instance_ids), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    depth = np.where(view.depth < MAX_DEPTH_M, np.round(view.depth * 1000), 0).astype(np.uint16)
-    _write(job.files.depth, depth, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    quality = 78 + zlib.crc32(job.shot.name.encode()) % 17
-    _write(job.files.image, view.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    write_photograph(_own_town(), job.shot, job.files)
 
 
 def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:

@@ -6,17 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from lbr import __version__
-from lbr.errors import StaleOutput
 from lbr.io.colmap import build_model, write_model
-from lbr.io.files import atomic_path, read_text, remove, write_text
+from lbr.io.files import atomic_path, write_text
 from lbr.io.text_lists import write_poses, write_query_list
-from lbr.town.config import TownSpec
 from lbr.town.plan import Plan
 from lbr.town.viewpoints import (
     RIG_YAW,
@@ -77,29 +74,6 @@ def make_layout(town: Town, root: Path) -> Layout:
             png = PurePosixPath(shot.name).with_suffix(".png")
             shots.append((shot, Files(dataset / "images" / shot.name, masks / png, truth / "depth" / png)))
     return Layout(town.config.layout, dataset, truth, tuple(shots), len(reference))
-
-
-def claim(root: Path, spec: TownSpec) -> None:
-    """Say in `root` what town it holds. Raises StaleOutput when it holds another."""
-    record, wanted = (
-        root / TRUTH / "town.json",
-        {"version": __version__, **asdict(spec), "textures": str(spec.textures)},
-    )
-    wanted["blocks"] = list(spec.blocks)
-    if record.exists():
-        there = json.loads(read_text(record))
-        changed = sorted(key for key in wanted | there if wanted.get(key) != there.get(key))
-        if changed:
-            what = ", ".join(f"{key}={there.get(key)!r}, now {wanted.get(key)!r}" for key in changed)
-            raise StaleOutput(f"{root}: the town there was made with {what}; pass --overwrite or take another folder")
-    else:
-        write_text(record, json.dumps(wanted, indent=1))
-
-
-def remove_town(root: Path, kind: str) -> None:
-    """Delete the dataset and its truth below `root`."""
-    remove(root / DATASETS[kind])
-    remove(root / TRUTH)
 
 
 def _aachen_shots(town: Town) -> tuple[list[Shot], list[Shot]]:

@@ -51,52 +51,50 @@ class MeshBuilder:
 
     _triangles: list[np.ndarray] = field(default_factory=list)
     _patch: list[np.ndarray] = field(default_factory=list)
-    _rows: list[np.ndarray] = field(default_factory=list)
+    _rows: list[tuple[float, ...]] = field(default_factory=list)
 
-    def patch(self, cover: Cover, axes: np.ndarray, origin: np.ndarray) -> int:
+    def patch(self, cover: Cover, axes: Sequence[Sequence[float]] | np.ndarray, origin: np.ndarray) -> int:
         """A new patch. `axes` [2, 3]: world directions of the texture's columns and rows; `origin` [3]: the world
         point of the tile's corner."""
-        row = np.zeros(NUM_COLUMNS, np.float32)
         mapping = np.asarray(axes, np.float64) * cover.density
-        row[MAP], row[OFFSET] = (
-            mapping.reshape(-1),
-            0.0 if origin is _ORIGIN else -mapping @ np.asarray(origin, np.float64),
-        )
-        row[TINT] = cover.tint
-        row[[TILE, DENSITY, MATERIAL, GLOSS, FACADE, INSTANCE]] = (
-            cover.tile, cover.density, cover.material, cover.gloss, cover.facade, cover.instance,
-        )  # fmt: skip
-        self._rows.append(row)
-        return len(self._rows) - 1
+        return self._row(cover, mapping.reshape(-1).tolist(), (-mapping @ np.asarray(origin, np.float64)).tolist())
 
     def flat_patch(self, cover: Cover, normal: Sequence[float] | np.ndarray) -> int:
         """A patch for a plane of this normal, textured upright (or north-up when it lies flat)."""
-        x, y, z = (float(v) for v in normal)
+        x, y, z = normal.tolist() if isinstance(normal, np.ndarray) else normal
         length = (x * x + y * y + z * z) ** 0.5
-        x, y, z = x / length, y / length, z / length
+        x, y, z, k = x / length, y / length, z / length, cover.density
         flat = (x * x + y * y) ** 0.5
         if flat < 0.43:
-            return self.patch(cover, _NORTH_UP, _ORIGIN)
-        return self.patch(cover, np.array([[-y / flat, x / flat, 0.0], [x * z / flat, y * z / flat, -flat]]), _ORIGIN)
+            return self._row(cover, (k, 0.0, 0.0, 0.0, -k, 0.0), (0.0, 0.0))
+        across = (-y / flat * k, x / flat * k, 0.0)
+        return self._row(cover, (*across, x * z / flat * k, y * z / flat * k, -flat * k), (0.0, 0.0))
+
+    def _row(self, cover: Cover, mapping: Sequence[float], offset: Sequence[float]) -> int:
+        """In the order of the columns above. Plain numbers: a car has a hundred patches, a photograph many cars."""
+        c = cover
+        kind = (c.tile, c.density, c.material, c.gloss, c.facade, c.instance)
+        self._rows.append((*mapping, *offset, *c.tint, *kind))
+        return len(self._rows) - 1
 
     def triangles(self, corners: np.ndarray, patch: int | np.ndarray) -> None:
         """Add triangles [K, 3, 3]."""
         corners = np.asarray(corners, np.float64).reshape(-1, 3, 3)
         self._triangles.append(corners)
-        self._patch.append(np.broadcast_to(np.asarray(patch, np.int32), len(corners)))
+        self._patch.append(np.full(len(corners), patch, np.int32))
 
     def quads(self, corners: np.ndarray, patch: int | np.ndarray) -> None:
         """Add quads [K, 4, 3], each cut into two triangles."""
         q = np.asarray(corners, np.float64).reshape(-1, 4, 3)
-        both = np.stack([q[:, [0, 1, 2]], q[:, [0, 2, 3]]], 1)
-        self.triangles(both, np.repeat(np.broadcast_to(np.asarray(patch, np.int32), len(q)), 2))
+        self._triangles.append(q.take(_CUT, axis=1).reshape(-1, 3, 3))
+        self._patch.append(np.full((len(q), 2), np.reshape(patch, (-1, 1)), np.int32).reshape(-1))
 
     def solid(self, corners: np.ndarray, cover: Cover) -> None:
         """A hexahedron [8, 3] (bottom then top, each counter-clockwise from above) covered alike on its six sides."""
         sides = np.asarray(corners, np.float64)[_SIDES]
         normals = cross(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1])
         keep = np.flatnonzero((normals * normals).sum(1) > 1e-18)
-        self.quads(sides[keep], np.array([self.flat_patch(cover, normals[k]) for k in keep]))
+        self.quads(sides[keep], np.array([self.flat_patch(cover, normal) for normal in normals[keep].tolist()]))
 
     def build(self) -> Mesh:
         triangles = np.concatenate(self._triangles) if self._triangles else np.zeros((0, 3, 3))
@@ -105,12 +103,11 @@ class MeshBuilder:
         keep = length[:, 0] > 1e-10
         normals = normals[keep] / length[keep]
         patch = np.concatenate(self._patch)[keep] if self._patch else np.zeros(0, np.int32)
-        table = np.stack(self._rows) if self._rows else np.zeros((0, NUM_COLUMNS), np.float32)
+        table = np.array(self._rows, np.float32).reshape(-1, NUM_COLUMNS)
         return Mesh(triangles[keep].astype(np.float32), patch.astype(np.int32), normals.astype(np.float32), table)
 
 
-_ORIGIN = np.zeros(3)
-_NORTH_UP = np.array([[1.0, 0, 0], [0, -1.0, 0]])
+_CUT = (0, 1, 2, 0, 2, 3)  # corners of a quad's two triangles
 SIDES = ((3, 2, 1, 0), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
 _SIDES = np.array(SIDES)
 
@@ -151,7 +148,14 @@ def ellipsoid(
     """Quads [rings * sides, 4, 3] of an ellipsoid."""
     grid = _unit_ball(rings, sides) * radii
     grid = (grid if turn is None else grid @ turn.T) + np.asarray(centre)
-    return np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], 2).reshape(-1, 4, 3)
+    return grid.reshape(-1, 3).take(_ball_quads(rings, sides), axis=0)
+
+
+@lru_cache(maxsize=8)
+def _ball_quads(rings: int, sides: int) -> np.ndarray:
+    """Corners int [rings * sides, 4] of the quads of `_unit_ball`."""
+    grid = np.arange((rings + 1) * (sides + 1)).reshape(rings + 1, sides + 1)
+    return np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], 2).reshape(-1, 4)
 
 
 @lru_cache(maxsize=8)

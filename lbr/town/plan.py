@@ -7,6 +7,7 @@ over the segment `start` -> `end`, which a person in the street sees from left t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -32,16 +33,16 @@ class Facade:
     twin_of: int | None = None
     kind: str = "house"  # house, hall (on a square), church
 
-    @property
+    @cached_property
     def width(self) -> float:
         return float(np.linalg.norm(self.end - self.start))
 
-    @property
+    @cached_property
     def right(self) -> np.ndarray:
         """float64 [3]: unit vector from left to right."""
         return np.append((self.end - self.start) / self.width, 0.0)
 
-    @property
+    @cached_property
     def outward(self) -> np.ndarray:
         """float64 [3]: unit normal, towards the street."""
         r = self.right

@@ -9,7 +9,18 @@ import numpy as np
 
 from lbr.town.conditions import Condition
 from lbr.town.furniture import Stuff, kerb_lines
-from lbr.town.mesh import HEADLIGHT, MATTE, TAILLIGHT, Cover, MeshBuilder, box_corners, ellipsoid, prism, rotation_z
+from lbr.town.mesh import (
+    HEADLIGHT,
+    MATTE,
+    TAILLIGHT,
+    Cover,
+    MeshBuilder,
+    box_corners,
+    cross,
+    ellipsoid,
+    prism,
+    rotation_z,
+)
 from lbr.town.plan import PAVEMENT_HEIGHT, Facade, Plan, Street
 
 CAR_PAINTS = (
@@ -68,16 +79,19 @@ def place_props(plan: Plan, condition: Condition, rng: np.random.Generator) -> l
         _square_life(props, square, condition, rng)
     for facade in plan.facades:
         draw = rng.random()
-        middle = facade.to_world(np.array([facade.width / 2, 3.0, 0.5]))
         if draw < 0.16:
-            props.append(Prop("awning", middle, 0.0, facade.width / 2 + 2, int(rng.integers(2**31)), facade))
+            props.append(_hung("awning", facade, 3.0, 2.0, rng))
         elif draw < 0.185 and facade.kind == "house":
-            props.append(
-                Prop("scaffold", middle + [0, 0, 3.0], 0.0, facade.width / 2 + 6, int(rng.integers(2**31)), facade)
-            )
+            props.append(_hung("scaffold", facade, 6.0, 6.0, rng))
         elif draw < 0.24 and condition.snow == 0 and not condition.wet:
             _cafe(props, facade, rng)
     return props
+
+
+def _hung(kind: str, facade: Facade, height: float, reach: float, rng: np.random.Generator) -> Prop:
+    """A prop before the middle of a facade."""
+    middle = facade.to_world(np.array([facade.width / 2, 3.0, 0.5])) + [0, 0, height - 3.0]
+    return Prop(kind, middle, 0.0, facade.width / 2 + reach, int(rng.integers(2**31)), facade)
 
 
 def _add(
@@ -276,13 +290,11 @@ def _awning(builder: MeshBuilder, prop: Prop, stuff: Stuff, rng: np.random.Gener
     covers = [_plain(stuff, tint) for tint in (tints if rng.random() < 0.7 else tints[:1] * 2)]
     cuts = np.arange(0.4, facade.width - 0.3, 0.3)
     for k, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        for quad in (
-            [(a, low, out), (b, low, out), (b, high, 0.03), (a, high, 0.03)],
-            [(a, low - 0.22, out), (b, low - 0.22, out), (b, low, out), (a, low, out)],
-        ):
-            world = facade.to_world(np.array(quad))
-            normal = np.cross(world[1] - world[0], world[3] - world[0])
-            builder.quads(world[None], builder.flat_patch(covers[k % 2], normal))
+        cloth = [(a, low, out), (b, low, out), (b, high, 0.03), (a, high, 0.03)]
+        hem = [(a, low - 0.22, out), (b, low - 0.22, out), (b, low, out), (a, low, out)]
+        world = facade.to_world(np.array([cloth, hem]))
+        normals = cross(world[:, 1] - world[:, 0], world[:, 3] - world[:, 0])
+        builder.quads(world, np.array([builder.flat_patch(covers[k % 2], normal) for normal in normals.tolist()]))
 
 
 def _scaffold(builder: MeshBuilder, prop: Prop, stuff: Stuff, rng: np.random.Generator) -> None:

@@ -52,8 +52,8 @@ class RayScene:
         """First hit of each ray."""
         count = len(directions)
         if not self.num_faces or not count:
-            nothing = np.zeros(count, np.float32)
-            return Hits(np.full(count, -1, np.int32), np.full(count, np.inf, np.float32), nothing, nothing)
+            u, v = np.zeros((2, count), np.float32)
+            return Hits(np.full(count, -1, np.int32), np.full(count, np.inf, np.float32), u, v)
         found = self._scene.run(_full(origins, count), _full(directions, count), output=True)
         face = found["primID"]
         return Hits(face, np.where(face >= 0, found["tfar"], f32(np.inf)), found["u"], found["v"])
@@ -68,4 +68,5 @@ class RayScene:
 
 
 def _full(vectors: np.ndarray, count: int) -> np.ndarray:
-    return np.array(np.broadcast_to(vectors, (count, 3)), np.float32, order="C")  # embree wants to own what it reads
+    """Vectors [3] or [N, 3] as [N, 3] in one piece, which is all that embree reads."""
+    return np.ascontiguousarray(np.broadcast_to(vectors, (count, 3)), np.float32)

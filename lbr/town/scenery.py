@@ -9,7 +9,6 @@ import numpy as np
 from lbr.geometry.pose import Pose
 from lbr.town.arrays import f32
 from lbr.town.conditions import CONDITIONS, Condition
-from lbr.town.furniture import LEAVES
 from lbr.town.mesh import INSTANCE, MeshBuilder
 from lbr.town.props import Prop, build_prop, place_props
 from lbr.town.scene import Hits
@@ -26,8 +25,8 @@ SHOP_LIGHTS = ((1.0, 0.9, 0.74), (1.0, 0.78, 0.52), (0.95, 0.95, 0.9))
 class Scenery:
     """What one camera sees at one moment. Faces of all layers are numbered through.
 
-    patch int32 [F], normals float32 [F, 3], sky float32 [F, 3] per corner, table float32 [P, columns];
-    glow float32 [facades + 1, 256, 3]: radiance behind each light id (last row: nothing).
+    patch int32 [F], normals float32 [F, 3], sky float32 [F, 3] per corner, table float32 [columns, P], a column per
+    patch; glow float32 [facades + 1, 256, 3]: radiance behind each light id (last row: nothing).
     """
 
     town: Town
@@ -45,13 +44,13 @@ class Scenery:
     def trace(self, origins: np.ndarray, directions: np.ndarray, near: np.ndarray | None = None) -> Hits:
         """First hit over all layers. `near` bool [layers, N]: rays that may hit a layer other than the first."""
         best = self.layers[0].scene.trace(origins, directions)
-        face, distance, u, v = (a.copy() for a in (best.face, best.distance, best.u, best.v))
+        face, distance, u, v = best.face, best.distance, best.u, best.v
         offset = self.layers[0].scene.num_faces
         for k, layer in enumerate(self.layers[1:], 1):
             rays = np.arange(len(directions)) if near is None else np.flatnonzero(near[k])
-            start = origins if np.ndim(origins) == 1 else origins[rays]
-            hits = layer.scene.trace(start, directions[rays])
-            closer = hits.distance < distance[rays]
+            start = origins if np.ndim(origins) == 1 else origins.take(rays, axis=0)
+            hits = layer.scene.trace(start, directions.take(rays, axis=0))
+            closer = np.flatnonzero(hits.distance < distance.take(rays))
             where = rays[closer]
             face[where], distance[where] = hits.face[closer] + offset, hits.distance[closer]
             u[where], v[where] = hits.u[closer], hits.v[closer]
@@ -60,12 +59,12 @@ class Scenery:
 
     def blocked(self, origins: np.ndarray, directions: np.ndarray, distance: np.ndarray | float = 1e4) -> np.ndarray:
         """bool [N]: anything of any layer within `distance`."""
-        out = np.zeros(len(origins), bool)
-        for layer in self.layers:
+        out = self.layers[0].scene.blocked(origins, directions, distance)
+        for layer in self.layers[1:]:
             rays = np.flatnonzero(~out)
-            reach = distance[rays] if isinstance(distance, np.ndarray) else distance
-            ways = directions if directions.ndim == 1 else directions[rays]
-            out[rays] = layer.scene.blocked(origins[rays], ways, reach)
+            reach = distance.take(rays) if isinstance(distance, np.ndarray) else distance
+            ways = directions if directions.ndim == 1 else directions.take(rays, axis=0)
+            out[rays] = layer.scene.blocked(origins.take(rays, axis=0), ways, reach)
         return out
 
 
@@ -83,7 +82,7 @@ def stage(town: Town, condition: Condition | str, pose: Pose, rng: np.random.Gen
     bounds: list[np.ndarray | None] = [None]
     if summer:
         layers.append(town.leaves)
-        bounds.append(_clusters(town.leaves))
+        bounds.append(town.leaves.clusters)
     if movable.scene.num_faces:
         layers.append(movable)
         bounds.append(spheres)
@@ -93,36 +92,25 @@ def stage(town: Town, condition: Condition | str, pose: Pose, rng: np.random.Gen
         patch=np.concatenate([layer.mesh.patch + s for layer, s in zip(layers, shift[:-1], strict=True)]),
         normals=np.concatenate([layer.mesh.normals for layer in layers]),
         sky=np.concatenate([layer.sky for layer in layers]),
-        table=np.concatenate([layer.mesh.table for layer in layers]),
+        table=np.concatenate([layer.mesh.table.T for layer in layers], axis=1),
         glow=glow, ambient=light,
     )  # fmt: skip
 
 
 def _build_props(town: Town, props: list[Prop], pose: Pose) -> tuple[Layer, np.ndarray]:
     """The props before the camera but not around it, and their spheres [K, 4]."""
-    builder, spheres = MeshBuilder(), []
-    centre = pose.centre
-    for prop in props:
-        distance = np.linalg.norm(prop.at[:2] - centre[:2])
-        clear = 1.2 if prop.kind in ("awning", "scaffold") else prop.radius + 0.8
-        ahead = float(pose.apply(prop.at[None])[0, 2])
-        if distance < REACH and distance > clear and ahead > -BEHIND and ahead > 0.25 * distance - prop.radius - 5:
-            build_prop(builder, prop, town.palette.stuff)
-            lift = 0.0 if prop.facade is not None else 0.9
-            spheres.append([*(prop.at + [0, 0, lift]), prop.radius + 0.4])
-    return make_layer(builder.build()), np.array(spheres).reshape(-1, 4)
-
-
-def _clusters(layer: Layer) -> np.ndarray:
-    """Spheres [K, 4] around runs of faces (one per tree, as trees are built one after another)."""
-    per_tree = 2 * LEAVES
-    points = layer.mesh.triangles.reshape(-1, 9)
-    out = []
-    for start in range(0, len(points), per_tree):
-        part = points[start : start + per_tree].reshape(-1, 3)
-        centre = (part.min(0) + part.max(0)) / 2
-        out.append([*centre, np.linalg.norm(part - centre, axis=1).max()])
-    return np.array(out).reshape(-1, 4)
+    builder, centre = MeshBuilder(), pose.centre
+    at = np.array([prop.at for prop in props]).reshape(-1, 3)
+    radius = np.array([prop.radius for prop in props])
+    hung = np.array([prop.facade is not None for prop in props], bool)
+    distance = np.linalg.norm(at[:, :2] - centre[:2], axis=1)
+    ahead = pose.apply(at)[:, 2]
+    seen = (distance < REACH) & (distance > np.where(hung, 1.2, radius + 0.8))
+    seen &= (ahead > -BEHIND) & (ahead > 0.25 * distance - radius - 5)
+    for k in np.flatnonzero(seen):
+        build_prop(builder, props[k], town.palette.stuff)
+    lifted = at + np.where(hung, 0.0, 0.9)[:, None] * [0, 0, 1]
+    return make_layer(builder.build()), np.column_stack([lifted, radius + 0.4])[seen]
 
 
 def _glow(town: Town, condition: Condition, rng: np.random.Generator) -> np.ndarray:
@@ -145,5 +133,5 @@ def _glow(town: Town, condition: Condition, rng: np.random.Generator) -> np.ndar
 
 def instances_of(scenery: Scenery, face: np.ndarray) -> np.ndarray:
     """Instance int32 [N] of the faces hit; 0 for background and for what is no facade."""
-    ids = scenery.table[:, INSTANCE].astype(np.int32)
+    ids = scenery.table[INSTANCE].astype(np.int32)
     return np.where(face >= 0, ids.take(scenery.patch.take(np.maximum(face, 0))), 0)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from lbr.io.text_lists import Problem
 from lbr.town import patterns
 from lbr.town.atlas import Atlas, AtlasBuilder
 from lbr.town.buildings import FacadeMesher, Tiles, add_body, add_tower
 from lbr.town.canvas import Canvas, Sheet
 from lbr.town.config import TownConfig, TownSpec
 from lbr.town.design import FacadeDesign, design_facade
-from lbr.town.furniture import Lights, Stuff, add_lamps, add_squares, add_tree, tree_spots
+from lbr.town.furniture import LEAVES, Lights, Stuff, add_lamps, add_squares, add_tree, tree_spots
 from lbr.town.ground import Macro, Paving, add_ground, paint_macro
 from lbr.town.light_bake import sky_visibility
 from lbr.town.mesh import Cover, Mesh, MeshBuilder
 from lbr.town.painting import paint_clock, paint_facade
-from lbr.town.photographs import choose_photographs, flat_design, photograph_facade
+from lbr.town.photographs import Choice, choose_photographs, flat_design, photograph_facade
 from lbr.town.plan import Facade, Plan, make_plan
 from lbr.town.scene import RayScene
 
@@ -34,6 +35,16 @@ class Layer:
     mesh: Mesh
     scene: RayScene
     sky: np.ndarray
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """Spheres [K, 4] around runs of faces (of leaves: one per tree, as trees are built one after another)."""
+        points, out = self.mesh.triangles.reshape(-1, 9), []
+        for start in range(0, len(points), 2 * LEAVES):
+            part = points[start : start + 2 * LEAVES].reshape(-1, 3)
+            centre = (part.min(0) + part.max(0)) / 2
+            out.append([*centre, np.linalg.norm(part - centre, axis=1).max()])
+        return np.array(out).reshape(-1, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +70,8 @@ class Palette:
 
 @dataclass(frozen=True, eq=False)
 class Town:
-    """What `build_town` returns. `static` never changes, `leaves` are there in summer."""
+    """What `build_town` returns. `static` never changes, `leaves` are there in summer; problems: photographs that could
+    not be facades."""
 
     config: TownSpec
     plan: Plan
@@ -70,6 +82,7 @@ class Town:
     lights: LightArrays
     macro: Macro
     palette: Palette
+    problems: tuple[Problem, ...] = ()
 
 
 def build_town(config: TownConfig, mapper: Mapper = map) -> Town:
@@ -77,12 +90,12 @@ def build_town(config: TownConfig, mapper: Mapper = map) -> Town:
     spec = config.resolved()
     plan = make_plan(spec.blocks, spec.seed)
     designs = tuple(design_facade(f) for f in plan.facades)
-    photographs: list[Path | None] = [None] * len(designs)
+    chosen = Choice((None,) * len(designs), ())
     if spec.textures is not None:
         chosen = choose_photographs(spec.textures, plan, spec.seed)
-        designs, photographs = tuple(map(flat_design, designs, chosen)), list(chosen)
+        designs = tuple(d if p is None else flat_design(d, p) for d, p in zip(designs, chosen.paths, strict=True))
     atlas = AtlasBuilder()
-    sheets = list(mapper(partial(_paint, spec), zip(plan.facades, designs, photographs, strict=True)))
+    sheets = list(mapper(partial(_paint, spec), zip(plan.facades, designs, chosen.paths, strict=True)))
     facade_tiles = [atlas.add(s.colour, s.glass, s.lights, wrap=False) for s in sheets]
     palette = _palette(atlas, spec)
     builder, leaves, lights = MeshBuilder(), MeshBuilder(), Lights()
@@ -102,7 +115,8 @@ def build_town(config: TownConfig, mapper: Mapper = map) -> Town:
     arrays = LightArrays(
         *(np.array(v, t) for v, t in zip(vars(lights).values(), ("f8", "f8", "f8", "i4", "i4"), strict=True))
     )
-    return Town(spec, plan, designs, atlas.build(), static, summer, arrays, paint_macro(plan, spec.seed), palette)
+    macro = paint_macro(plan, spec.seed)
+    return Town(spec, plan, designs, atlas.build(), static, summer, arrays, macro, palette, chosen.problems)
 
 
 def make_layer(mesh: Mesh) -> Layer:

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from lbr.errors import ConfigError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pixels import from_centre_origin
 from lbr.geometry.pose import Pose
@@ -150,18 +149,3 @@ def test_queries_leave_the_path_of_the_db(town):
     assert {s.camera.model for s in day + night} == {"SIMPLE_RADIAL", "OPENCV"}
     assert isinstance(day[0], Shot) and isinstance(day[0].pose, Pose)
     assert np.ptp([s.pose.centre[2] for s in day]) > 0.1
-
-
-def test_photographs_can_stand_in_for_painted_facades(tmp_path):
-    for k, size in enumerate([(300, 240), (500, 260), (260, 400)]):
-        picture = np.random.default_rng(k).integers(90, 255, (*size[::-1], 3)).astype(np.uint8)
-        cv2.imwrite(str(tmp_path / f"{k}.png"), picture)
-    cv2.imwrite(str(tmp_path / "night.png"), np.full((300, 300, 3), 20, np.uint8))
-    photo_town = build_town(
-        TownConfig(size="tiny", stretch_m=1000, texel_m=0.1, textures=tmp_path, width=64, height=48)
-    )
-    view = photograph(photo_town, walk_shots(photo_town, 4, "db", rng())[1])
-    assert (view.instance_ids > 0).mean() > 0.2
-    assert all(not d.openings and 5 < d.style.eave < 13.1 for d in photo_town.designs)
-    with pytest.raises(ConfigError, match="no daylight photographs"):
-        build_town(TownConfig(size="tiny", textures=tmp_path / "none"))
