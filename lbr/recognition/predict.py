@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from lbr.io.images import resize
 from lbr.networks import pick_device
 from lbr.recognition.checkpoints import Checkpoint, load_checkpoint, load_published
+from lbr.recognition.inference import ReadyNetwork
 from lbr.recognition.network import Recognition
-from lbr.recognition.optimization import autocast, channels_last
 from lbr.recognition.samples import normalised
 from lbr.recognition.settings import PredictionSettings, PspSettings, RecognitionSettings
 from lbr.types import InstancePrediction, InstanceVocabulary
@@ -29,8 +29,7 @@ class Recognizer:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings.device)
-        network = channels_last(self.checkpoint.network, self.device)
-        self.network = network.eval().requires_grad_(False)
+        self.network = ReadyNetwork(self.checkpoint.network, self.settings.precision, self.device)
 
     def predict(self, image: np.ndarray) -> InstancePrediction:
         """RGB uint8 [H, W, 3] -> what is where in it."""
@@ -48,10 +47,7 @@ class Recognizer:
         batch = normalised(np.stack([resize(image, self.checkpoint.input_size) for image in images]))
         if self.checkpoint.colour_order == "bgr":
             batch = batch.flip(1)
-        batch = batch.to(self.device, memory_format=torch.channels_last)
-        with autocast(self.settings.precision, self.device):
-            output = self.network(batch)
-        return Recognition(*(tensor.float() for tensor in output))
+        return self.network(batch.to(self.device))
 
     @torch.inference_mode()
     def _read(self, output: Recognition, row: int, size: tuple[int, int]) -> InstancePrediction:

@@ -111,6 +111,11 @@ class TrainingSamples(Dataset):
         self.augmentation, self.seed, self.stylized = augmentation, seed, np.linspace(*stylized, len(sizes))
         self._by_name = sorted(images, key=lambda item: item.name)
 
+    def of(self, images: Sequence[LabelledImage], sizes: Sequence[tuple[int, int]]) -> TrainingSamples:
+        """Samples of other images, drawn as those of the last epoch are."""
+        last = (float(self.stylized[-1]),) * 2
+        return TrainingSamples(images, self.photographs, sizes, self.augmentation, self.seed, last)
+
     def __len__(self) -> int:
         return len(self.images)
 

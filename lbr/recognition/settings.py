@@ -125,7 +125,7 @@ class TrainingSettings(Settings):
     """How the network is trained. The defaults are the published ones, where the paper or its code give them."""
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default=120, description="auto: about 500 + 40 for each instance + 5 for each image steps of 16 images"
+        default=120, description="auto: about 250 + 20 for each instance + 5 for each image steps of 16 images"
     )
     max_minutes: float | None = Field(
         default=None, gt=0, description="fewer epochs where the first steps, measured, say that all would take longer"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ from lbr.io.images import read_image
 from lbr.networks import pick_device
 from lbr.parallel import limit_threads, num_cores
 from lbr.recognition.augment import AugmentSettings
-from lbr.recognition.calibration import Calibration, fit_calibration
+from lbr.recognition.calibration import fit_calibration
 from lbr.recognition.checkpoints import Checkpoint, start_from
 from lbr.recognition.losses import Losses, recognition_loss
 from lbr.recognition.material import Material, gather
@@ -45,10 +46,11 @@ from lbr.recognition.processes import Processes, agree, mean_over, processes, sh
 from lbr.recognition.samples import Batching, LabelledImage, TrainingSamples, growing_sizes, load_chunks
 from lbr.recognition.schedules import Schedule
 from lbr.recognition.settings import DeepLabSettings, RecognitionSettings
-from lbr.recognition.validation import HeldOut, Validation, validate
+from lbr.recognition.validation import HeldOut, augmented_views, validate
 from lbr.types import InstanceVocabulary
 
 STATE, LOG = "training.pt", "training.jsonl"
+CALIBRATION_VIEWS = 64  # of all held-out images together
 
 
 @dataclass
@@ -89,8 +91,10 @@ def train(
         trainer = Trainer(network, material, settings, plan, own)
         progress = trainer.run(folder, events or folder / "tensorboard")
         network.load_state_dict(progress.best_state)
-        found = validate(network, trainer.held_out, settings, own.device) if trainer.held_out.images else None
-    return _checkpoint(network, vocabulary, settings, found), progress
+        checkpoint = Checkpoint(network, settings.network, vocabulary, settings.input_size)
+        if material.held:
+            checkpoint = _judged(checkpoint, trainer)
+    return checkpoint, progress
 
 
 def _plan(
@@ -244,7 +248,7 @@ class Trainer:
         network = self.average.network if self.average else self.network
         if self.held_out.images:
             if self.own.is_first:
-                score = validate(network, self.held_out, self.settings, self.own.device).accuracy
+                score = validate(network, self.held_out, self.settings, self.own.device)
             score = agree(self.own, score)
             record["held_out_accuracy"] = score
         self.schedule.validation(score)
@@ -307,14 +311,15 @@ def augmentation_for(settings: RecognitionSettings, images: Sequence[LabelledIma
     return training.augmentation.model_copy(update={"night": 0.0, "haze": 0.0})
 
 
-def _checkpoint(
-    network: RecognitionNetwork, vocabulary: InstanceVocabulary, settings: RecognitionSettings, found: Validation | None
-) -> Checkpoint:
-    calibration, scores = Calibration(), {}
-    if found is not None:
-        calibration = fit_calibration(found.logits, found.target, found.presence, found.present)
-        scores = {"held_out_images": float(len(found.presence)), "held_out_accuracy": found.accuracy}
-    return Checkpoint(
-        network, settings.network, vocabulary, settings.input_size, "rgb", calibration.temperature,
-        (calibration.factor, calibration.shift), scores,
+def _judged(checkpoint: Checkpoint, trainer: Trainer) -> Checkpoint:
+    """With the scores of the held-out images, and calibrated on augmented views of them."""
+    settings, held = trainer.settings, trainer.material.held
+    accuracy = validate(checkpoint.network, trainer.held_out, settings, trainer.own.device)
+    sizes = [settings.input_size] * math.ceil(CALIBRATION_VIEWS / len(held))
+    samples = trainer.samples.of(held, sizes)
+    views = augmented_views(checkpoint.network, samples, settings, trainer.own.device)
+    found = fit_calibration(views.logits, views.target, views.presence, views.present)
+    return replace(
+        checkpoint, temperature=found.temperature, presence_scale=(found.factor, found.shift),
+        scores={"held_out_images": float(sum(len(i.images) for i in held)), "held_out_accuracy": accuracy},
     )  # fmt: skip

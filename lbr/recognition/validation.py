@@ -1,4 +1,4 @@
-"""The held-out images during training: how many cells are right, and logits to calibrate with."""
+"""The held-out images: how many cells are right, and logits to calibrate with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from lbr.io.images import resize
 from lbr.recognition.calibration import sample_cells
 from lbr.recognition.losses import presence_of, shrink_masks
-from lbr.recognition.network import RecognitionNetwork
+from lbr.recognition.network import Recognition, RecognitionNetwork
 from lbr.recognition.optimization import autocast
-from lbr.recognition.samples import LabelledImage, Photographs, normalised
+from lbr.recognition.samples import LabelledImage, Photographs, TrainingSamples, collate, normalised
 from lbr.recognition.settings import RecognitionSettings
 
 
@@ -33,10 +33,10 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Validation:
-    """accuracy: share of right cells, 0..1. logits [M, C], target [M]: a choice of cells; presence, present [N, C]."""
+class Views:
+    """What a network says of augmented views of images: logits [M, C], target [M] of a choice of cells; presence,
+    present [N, C] of each view."""
 
-    accuracy: float
     logits: torch.Tensor
     target: torch.Tensor
     presence: torch.Tensor
@@ -44,18 +44,39 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(network: RecognitionNetwork, held_out: HeldOut, settings: RecognitionSettings, device: str) -> Validation:
-    """Run the network, not training, over all held-out images and copies."""
+def validate(network: RecognitionNetwork, held_out: HeldOut, settings: RecognitionSettings, device: str) -> float:
+    """Share of right cells, 0..1, over all held-out images and copies, of the network, not training."""
     network.eval()
     right: list[float] = []
-    parts: list[tuple[torch.Tensor, ...]] = []
     for item in held_out.images:
         images, masks = held_out.batch(item)
-        with autocast(settings.training.precision, device):
-            output = network(images.to(device, memory_format=torch.channels_last))
-        logits = output.segmentation.float().cpu()
-        small = shrink_masks(masks, logits)
-        right.append(float((logits.argmax(1) == small).double().mean()))
-        parts.append((*sample_cells(logits, small), output.presence.float().cpu(), presence_of(masks, logits.shape[1])))
-    logits, target, presence, present = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Validation(float(np.mean(right)), logits, target, presence, present)
+        logits = _forward(network, images, settings, device).segmentation
+        right.append(float((logits.argmax(1) == shrink_masks(masks, logits)).double().mean()))
+    return float(np.mean(right))
+
+
+@torch.no_grad()
+def augmented_views(
+    network: RecognitionNetwork, samples: TrainingSamples, settings: RecognitionSettings, device: str
+) -> Views:
+    """The network, not training, over an epoch of samples for each of their sizes.
+
+    Confidences are calibrated on these: held-out images as they are lie too near to those learned from, and a few of
+    them are too few.
+    """
+    network.eval()
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for epoch in range(len(samples.sizes)):
+        images, masks = collate([samples[epoch, index] for index in range(len(samples))])
+        output = _forward(network, images, settings, device)
+        cells = sample_cells(output.segmentation, shrink_masks(masks, output.segmentation))
+        parts.append((*cells, output.presence, presence_of(masks, output.presence.shape[1])))
+    return Views(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _forward(
+    network: RecognitionNetwork, images: torch.Tensor, settings: RecognitionSettings, device: str
+) -> Recognition:
+    with autocast(settings.training.precision, device):
+        output = network(images.to(device, memory_format=torch.channels_last))
+    return Recognition(*(tensor.float().cpu() for tensor in output))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lbr.recognition.augment import AugmentSettings, augment
-from lbr.recognition.weather import hazy, night
+from lbr.recognition.weather import cast_shadow, hazy, night
 from tests.recognition.squares import STILL
 
 SIZE = (96, 64)
@@ -136,3 +136,73 @@ def test_night_has_lamps_and_haze_is_flat():
     assert np.median([np.abs(np.diff(v, axis=1)).mean() for v in hazes]) < 100
     parts = [[v[:20, :30].mean(), v[:20, 30:].mean(), v[20:, :30].mean(), v[20:, 30:].mean()] for v in nights]
     assert np.median(np.ptp(parts, axis=1)) > 10 and np.std(np.mean(parts, axis=1)) > 10
+
+
+def test_a_wider_view_is_set_into_another_photograph():
+    """Twice the photograph's area: half of the view is the photograph, the rest the other, each with its labels."""
+    picture, mask = np.full((64, 96, 3), 200, np.uint8), np.full((64, 96), 7, np.int32)
+    other = np.full((32, 48, 3), 50, np.uint8), np.full((32, 48), 3, np.int32)
+    wide = STILL.model_copy(update={"crop_area": (2.0, 2.0)})
+    places = set()
+    for seed in range(10):
+        view, labels = augment(picture, mask, SIZE, wide, np.random.default_rng(seed), lambda: other)
+        assert (labels == 7).mean() == pytest.approx(0.5, abs=0.03) and ((labels == 3) | (labels == 7)).all()
+        inside = away_from_borders(labels, 1)
+        assert (np.abs(view.astype(int) - np.where(labels == 7, 200, 50)[..., None])[inside] <= 1).all()
+        places.add(int(np.nonzero(labels == 7)[0].min()))
+        alone, labels_alone = augment(picture, mask, SIZE, wide, np.random.default_rng(seed))
+        np.testing.assert_array_equal(labels_alone, np.where(labels == 7, 7, 0))
+        assert alone[labels_alone == 0].max() <= 100, "black, but for the border's interpolation"
+    assert len(places) > 3
+
+
+def test_the_other_photograph_is_not_asked_for_when_the_view_is_inside():
+    def never() -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError
+
+    picture, mask = blocks()
+    augment(picture, mask, SIZE, STILL.model_copy(update={"crop_area": (0.2, 0.4)}), np.random.default_rng(0), never)
+
+
+def test_crops_of_every_size_are_as_likely():
+    """Half of the views between a twentieth and the whole are below the middle factor, by how much they show."""
+    ramp = np.repeat(np.linspace(0, 250, 600).astype(np.uint8)[None], 60, 0)
+    picture, mask = np.repeat(ramp[..., None], 3, 2), np.zeros((60, 600), np.int32)
+    chosen = STILL.model_copy(update={"crop_area": (0.05, 1.0)})
+    spans = [
+        np.ptp(augment(picture, mask, (60, 60), chosen, np.random.default_rng(s))[0][30, :, 0].astype(int)) / 250
+        for s in range(300)
+    ]
+    assert np.mean(np.square(spans) < 0.05**0.5) == pytest.approx(0.5, abs=0.09)
+
+
+def test_a_shrinking_view_is_averaged():
+    """Stripes of a pixel, shrunk sixfold: grey, as prediction sees them, and not a sample of the stripes."""
+    stripes = np.zeros((192, 288, 3), np.uint8)
+    stripes[:, ::2] = 200
+    view, _ = augment(stripes, np.zeros((192, 288), np.int32), (48, 32), STILL, np.random.default_rng(0))
+    assert np.abs(view.astype(int) - 100).max() <= 6
+
+
+def test_a_shadow_is_darker_and_bluer_with_a_soft_edge():
+    grey = np.full((96, 96, 3), 150, np.uint8)
+    ratios, blue, steps = [], [], []
+    for seed in range(40):
+        shaded = cast_shadow(grey, np.random.default_rng(seed)).astype(float)
+        level = shaded.mean(2)
+        dark, light = level < np.quantile(level, 0.05) + 5, level > np.quantile(level, 0.95) - 5
+        ratios.append(level[dark].mean() / level[light].mean())
+        blue.append((shaded[dark, 2] / shaded[dark, 0]).mean() / (shaded[light, 2] / shaded[light, 0]).mean())
+        steps.append(np.abs(np.diff(level, axis=1)).max())
+    assert 0.4 < np.median(ratios) < 0.8 and np.median(blue) > 1.05
+    np.testing.assert_array_equal(shaded, cast_shadow(grey, np.random.default_rng(39)))
+    assert len(np.unique(np.round(steps))) > 5, "edges from hard to soft"
+
+
+def test_gamma_keeps_the_brightness():
+    picture, mask = blocks()
+    picture = picture // 2  # room above, so that nothing is cut off
+    bent = STILL.model_copy(update={"gamma": 0.5})
+    views = [augment(picture, mask, (144, 96), bent, np.random.default_rng(s))[0] for s in range(20)]
+    assert all(abs(float(v.mean()) - picture.mean()) < 4 for v in views)
+    assert np.std([v[picture == LABELS[2] // 2].mean() for v in views]) > 5

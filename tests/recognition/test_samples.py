@@ -21,7 +21,7 @@ from lbr.recognition.samples import (
     load_chunks,
     normalised,
 )
-from tests.recognition.squares import PAINT, SIZE, VOCABULARY, write_squares
+from tests.recognition.squares import PAINT, SIZE, STILL, VOCABULARY, write_squares
 
 AUGMENT = AugmentSettings(night=0.3, haze=0.3)
 
@@ -177,3 +177,22 @@ def test_a_run_is_its_epochs_from_where_it_stopped():
     batching = Batching(10, 4, 2)
     wanted = [chunk for epoch in (2, 3, 4) for chunk in batching.epoch(epoch, 7)]
     assert list(batching.epochs(2, 5, 7)) == wanted and len(wanted) == 18
+
+
+def test_copies_are_drawn_more_and_more(tmp_path: Path):
+    """From none in the first epoch to all in the last, of (0, 1)."""
+    photographs = Photographs(VOCABULARY, SIZE, 10)
+    images = with_copies(tmp_path, 1)
+    drawn = TrainingSamples(images, photographs, [SIZE] * 101, STILL, 0, (0.0, 1.0))
+    flat = [len(np.unique(drawn[epoch, 0][0])) == 1 for epoch in range(101)]
+    assert not any(flat[:5]) and all(flat[-5:]) and 0.35 < np.mean(flat) < 0.65
+    of = drawn.of(images, [SIZE] * 20)
+    assert all(len(np.unique(of[epoch, 0][0])) == 1 for epoch in range(20)), "as in the last epoch"
+
+
+def test_photographs_are_kept_at_more_detail(tmp_path: Path):
+    item = write_squares(tmp_path, 1, (192, 192))[0]
+    for detail, side in ((1.0, 48), (2.5, 120)):
+        photographs = Photographs(VOCABULARY, SIZE, 10, detail)
+        assert photographs.image(item.images[0]).shape == (side, side, 3)
+        assert photographs.mask(item.mask).shape == (side, side)

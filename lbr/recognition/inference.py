@@ -1,0 +1,48 @@
+"""A network made ready to predict only: norms folded into their convolutions, weights cast once, not at every call."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from lbr.recognition.network import Recognition, RecognitionNetwork
+from lbr.recognition.optimization import channels_last, uses_bfloat16
+from lbr.recognition.settings import Precision
+
+PARTS = ("encoder", "decoder", "seghead")
+
+
+class ReadyNetwork(nn.Module):
+    """What a `RecognitionNetwork` predicts, in float32 whatever it computes in.
+
+    In bfloat16 its logits are within 2 % of the largest of float32's (tests/recognition/test_inference.py), as under
+    autocast, whose casts of every weight at every call it saves.
+    """
+
+    def __init__(self, network: RecognitionNetwork, precision: Precision, device: str) -> None:
+        super().__init__()
+        network = deepcopy(network).eval().requires_grad_(False)
+        for part in PARTS:
+            setattr(network, part, folded(getattr(network, part)))
+        self.number = torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
+        self.network = channels_last(network.to(self.number), device)
+
+    @torch.inference_mode()
+    def forward(self, images: torch.Tensor) -> Recognition:
+        """float [B, 3, H, W], normalised."""
+        images = images.to(self.number, memory_format=torch.channels_last)
+        return Recognition(*(tensor.float() for tensor in self.network(images)))
+
+
+def folded(part: nn.Module) -> nn.Module:
+    """The part, which is not training, with every norm that follows a convolution folded into it.
+
+    A part whose code torch.fx cannot follow (some of timm's) stays as it is: the same result, slower.
+    """
+    try:
+        return fuse(part)
+    except (fx.proxy.TraceError, TypeError, AttributeError, NotImplementedError):
+        return part
