@@ -59,7 +59,7 @@ def cut_wall(
     widths = settings.min_width * wall.reach / canvas.cell, settings.max_width * wall.reach / canvas.cell
     column = canvas.column(wall.place(cloud.xyz[wall.points])[0])
     pieces = []
-    for first, last in cut(texture, widths, settings.price):
+    for first, last in cut(texture, widths, settings.price, settings.alike):
         points = wall.points[(column >= first) & (column < last)]
         if len(points) < settings.min_points:
             continue
