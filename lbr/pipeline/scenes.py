@@ -9,7 +9,7 @@ from lbr.errors import ConfigError
 from lbr.io.files import remove
 from lbr.io.images import list_images
 from lbr.pipeline.stage import Context, Report, made, reused
-from lbr.pipeline.workspace import Recipe, digest_photographs, making
+from lbr.pipeline.workspace import Recipe, digest_images, digest_photographs, making
 
 LAYOUT_FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
 
