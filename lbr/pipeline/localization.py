@@ -7,6 +7,7 @@ from collections import Counter
 from lbr.errors import DataError
 from lbr.io.files import write_text
 from lbr.io.text_lists import write_poses
+from lbr.localization.cameras import shared_cameras
 from lbr.parallel import num_cores
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.searching import SearchedScene
@@ -75,6 +76,13 @@ def _worker(context: Context) -> LocalizeQuery:
         workspace.map, workspace.index if instances else None, workspace.query_predictions if instances else None,
         config.candidates, config.labelling, config.recognition.ranking,
     )  # fmt: skip
+    dataset = context.dataset
     return LocalizeQuery(
-        scene, workspace.query_features, context.dataset.images, config.localization, config.seed, threads
+        scene,
+        workspace.query_features,
+        dataset.images,
+        config.localization,
+        config.seed,
+        threads,
+        shared_cameras(scene.map, dataset.cameras),
     )
