@@ -1,4 +1,4 @@
-"""Queries of a camera that took db images: its refined intrinsics, and what is done when it was another one after all."""
+"""Queries of a camera that took db images: its refined intrinsics, and what is done when it was another one."""
 
 from __future__ import annotations
 
