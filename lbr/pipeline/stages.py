@@ -8,6 +8,7 @@ from __future__ import annotations
 from lbr.errors import ConfigError
 from lbr.pipeline.aligning import needs_alignment, reference_poses
 from lbr.pipeline.features import extract
+from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.localization import localize
 from lbr.pipeline.mapping import reconstruct
@@ -26,12 +27,13 @@ STAGES: dict[str, Stage] = {
     "pairs": choose_pairs,
     "match": match,
     "reconstruct": reconstruct,
+    "georeference": georeference_map,
     "index": make_index,
     "localize": localize,
     "report": make_report,
 }
 FLOW = (  # from photographs to poses
-    "train", "recognise", "extract", "pairs", "match", "reconstruct", "index", "localize",
+    "train", "recognise", "extract", "pairs", "match", "reconstruct", "georeference", "index", "localize",
 )  # fmt: skip
 
 
@@ -51,6 +53,8 @@ def left_out(context: Context) -> dict[str, str]:
         reasons |= dict.fromkeys(("train", "recognise"), "the dataset has no label images (dataset.labels)")
     elif settings.weights or settings.published:
         reasons["train"] = "the configuration names a trained network"
+    if context.config.georeference.enabled == "never":
+        reasons["georeference"] = "georeference.enabled=never"
     if not context.uses_instances:
         reasons["index"] = "neither the search nor the matcher of this configuration asks for instances"
     if not dataset.queries:
