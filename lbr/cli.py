@@ -23,6 +23,7 @@ STAGES = {
     "pairs": "which db images to match with each other",
     "match": "match those pairs",
     "reconstruct": "3D points (with given poses, or structure from motion) and the map",
+    "georeference": "where the map lies on earth, from GPS positions of its photographs",
     "label": "label images of instances found in the map, where the dataset has none; a list to correct",
     "index": "which db images show which instance, and the instance of every observation of the map",
     "localize": "poses of the queries",

@@ -13,10 +13,13 @@ from pathlib import Path, PurePosixPath
 from lbr.errors import DataError
 from lbr.geometry.camera import MODELS, Camera
 from lbr.geometry.pose import Pose
+from lbr.io.exif import GpsPosition
 from lbr.io.files import read_text, write_text
 from lbr.io.images import SUFFIXES
 
 _QUERY_LINE = re.compile(r"^(?P<name>.+?)\s+(?P<model>[A-Za-z_]+)\s+(?P<numbers>[-+.0-9eE]+(?:\s+[-+.0-9eE]+)+)$")
+
+_POSITION_LINE = re.compile(r"^(?P<name>.+?)\s+(?P<numbers>[-+.0-9eE]+(?:\s+[-+.0-9eE]+){1,2})$")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,29 @@ def read_poses(path: Path) -> dict[str, Pose]:
         except ValueError as error:
             raise DataError(f"{where}: not a pose ({error}): '{line}'") from None
     return poses
+
+
+def read_positions(path: Path) -> tuple[dict[str, GpsPosition], list[Problem]]:
+    """Lines `name latitude longitude [height]`: degrees (WGS84) and metres. Returns them by name, and the wrong lines.
+
+    Raises DataError when the file is missing.
+    """
+    positions: dict[str, GpsPosition] = {}
+    problems: list[Problem] = []
+    for where, line in _lines(path):
+        found = _POSITION_LINE.match(line)
+        try:
+            if not found:
+                raise ValueError("wanted `name latitude longitude [height]`")
+            latitude, longitude, *height = (float(number) for number in found["numbers"].split())
+            if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+                raise ValueError("not on earth")
+            if found["name"] in positions:
+                raise ValueError("the name is there twice; the first line counts")
+            positions[found["name"]] = GpsPosition(latitude, longitude, *height)
+        except ValueError as error:
+            problems.append(Problem(where, f"not a position ({error}): '{line}'"))
+    return positions, problems
 
 
 def write_poses(path: Path, poses: Mapping[str, Pose]) -> None:

@@ -17,6 +17,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model
 from lbr.mapping.database import Pair, write_database
+from lbr.mapping.refinement import ModelRefinementSettings, refine_model
 from lbr.settings import Settings
 
 
@@ -30,6 +31,7 @@ class SfmSettings(Settings):
         default=0.3, ge=0, le=1, description="chance finds 15 of 100 false matches, and would join places far apart"
     )
     min_model_size: int = Field(default=3, ge=2, description="smaller models are dropped")
+    refinement: ModelRefinementSettings = ModelRefinementSettings()
 
 
 def structure_from_motion(
@@ -39,7 +41,8 @@ def structure_from_motion(
     """Verify the matches and reconstruct; the models found, largest first (disjoint places give several).
 
     No image is in two models: it stays in the largest, and models left with fewer than `min_model_size` are dropped.
-    Cameras whose source is 'given' keep their intrinsics; others have them refined. Equal cameras are one camera.
+    Cameras whose source is 'given' keep their intrinsics; others have them refined, each model its own. Equal cameras
+    are one camera.
     Raises DataError when no model came out.
     """
     placeholder = build_model(cameras, {name: Pose.identity() for name in cameras})
@@ -53,6 +56,8 @@ def structure_from_motion(
         two_view.ransac.random_seed = seed
         pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
         models = _disjoint(_reconstruct(path, Path(folder), cameras, settings, seed), settings.min_model_size)
+        given = {image.camera_id for image in placeholder.images.values() if cameras[image.name].source == "given"}
+        models = [refine_model(model, path, given, settings.refinement, seed) for model in models]
     if not models:
         raise DataError(
             f"structure from motion found no model in {len(cameras)} images and {len(matches)} matched pairs: "

@@ -13,7 +13,9 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.h5_file import open_h5
 from lbr.io.matches_file import FORMAT as MATCHES
 from lbr.io.matches_file import MatchFile
+from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import Map, open_map
+from lbr.pipeline.georeference import describe as describe_place
 from lbr.pipeline.results import read_localizations
 
 
@@ -39,7 +41,7 @@ def _describe_map(path: Path) -> str:
     lines = [
         f"map of {len(scene)} images, {len(scene.cameras)} cameras, "
         f"local feature {scene.extractor.get('name', 'unknown')}",
-        *_describe_places(scene),
+        *_describe_places(scene, path),
         f"{len(scene.points):,} points, mean track {scene.track_lengths.mean():.1f}, "
         f"mean error {scene.point_errors.mean():.2f} px",
         f"{counts.sum():,} observations, per image {counts.min()} to {counts.max()}, median {int(np.median(counts))}",
@@ -50,12 +52,13 @@ def _describe_map(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _describe_places(scene: Map) -> list[str]:
+def _describe_places(scene: Map, path: Path) -> list[str]:
     """How many places there are, where it is more than one; and that lengths have no unit, where they have none."""
     lines = []
     if scene.num_places > 1:
         sizes = ", ".join(str(count) for count in np.bincount(scene.place))
         lines.append(f"{scene.num_places} separate places ({sizes} images), each in a frame of its own")
+    lines += [describe_place(found) for found in read_georeferences(path).values()]
     if scene.units == "model":
         lines.append("lengths are in units of the model: structure from motion knows no scale")
     return lines

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from lbr.errors import DataError
-from lbr.io.files import write_text
+from lbr.io.files import remove, write_text
 from lbr.io.text_lists import write_poses
+from lbr.localization.cameras import shared_cameras
+from lbr.mapping.georeference import read_georeferences
 from lbr.parallel import num_cores
-from lbr.pipeline.results import poses_of, read_localizations
+from lbr.pipeline.geography import on_earth, write_positions
+from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import LocalizeQuery
@@ -23,14 +27,18 @@ def localize(context: Context) -> list[Report]:
     queries = dataset.queries
     if not queries:
         raise DataError("the dataset has no queries to localize: set dataset.queries or dataset.query_folder")
-    recipe = _recipe(context)
+    recipe, places = _recipe(context), read_georeferences(workspace.map)
     if context.reusable(output, recipe):
         return [reused(output)]
 
     def pack(work: Making) -> str:
         lines = [work.parts.get(query.name)["line"].tobytes().decode() for query in queries]
-        write_text(output, "".join(f"{line}\n" for line in lines))
-        records = read_localizations(output)
+        records = [on_earth(json.loads(line), places) for line in lines]
+        write_text(output, "".join(f"{json.dumps(record)}\n" for record in records))
+        for path in workspace.positions:
+            remove(path)
+        if places:
+            write_positions(*workspace.positions, records)
         write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
         known = problems_of(workspace.query_features)
         work.problems.extend(problem for problem in known if problem not in work.problems)
@@ -44,6 +52,8 @@ def localize(context: Context) -> list[Report]:
 def _recipe(context: Context) -> Recipe:
     workspace, config = context.workspace, context.config
     inputs = identities(workspace.map, workspace.query_features)
+    if read_georeferences(workspace.map):
+        inputs |= identities(workspace.georeference)
     inputs["queries"] = digest_text(repr(context.dataset.queries))
     if listed := pairs_file(config.candidates):
         inputs["candidates"] = digest_files([listed])
@@ -75,6 +85,13 @@ def _worker(context: Context) -> LocalizeQuery:
         workspace.map, workspace.index if instances else None, workspace.query_predictions if instances else None,
         config.candidates, config.labelling, config.recognition.ranking,
     )  # fmt: skip
+    dataset = context.dataset
     return LocalizeQuery(
-        scene, workspace.query_features, context.dataset.images, config.localization, config.seed, threads
+        scene,
+        workspace.query_features,
+        dataset.images,
+        config.localization,
+        config.seed,
+        threads,
+        shared_cameras(scene.map, dataset.cameras),
     )

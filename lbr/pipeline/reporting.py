@@ -18,9 +18,11 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
+from lbr.mapping.georeference import Georeference, read_georeferences
 from lbr.mapping.map import Map, open_map
 from lbr.parallel import num_cores
 from lbr.pipeline.aligning import Alignment, alignment_of, needs_alignment, reference_poses
+from lbr.pipeline.georeference import describe
 from lbr.pipeline.recognition_scoring import kept_scores
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.scoring import Scored, score
@@ -38,7 +40,7 @@ def make_report(context: Context) -> list[Report]:
     records = read_localizations(workspace.localizations)
     scored, alignment = _scored(context, records)
     made = {output: read_manifest(output) for output in workspace.outputs}
-    scene = open_map(workspace.map)
+    scene, places = open_map(workspace.map), read_georeferences(workspace.map)
     with ExitStack() as files:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
@@ -50,7 +52,8 @@ def make_report(context: Context) -> list[Report]:
             stage_seconds={output.stem: manifest["seconds"] for output, manifest in made.items() if manifest},
             problems=list(dict.fromkeys(p for output in workspace.outputs for p in problems_of(output))),
             facts=_facts(scene.extractor.get("name", "unknown")),
-            metres_per_unit={p: _metres_per_unit(scene, p, alignment) for p in range(scene.num_places)},
+            metres_per_unit={p: _metres_per_unit(scene, p, alignment, places) for p in range(scene.num_places)},
+            georeference=[describe(found) for found in places.values()],
             alignment=alignment.describe() if alignment else (),
         )  # fmt: skip
         if scored:
@@ -71,9 +74,13 @@ def _scored(context: Context, records: Sequence[Mapping[str, Any]]) -> tuple[Sco
     return score(records, truth, context.config.evaluation, alignment), alignment
 
 
-def _metres_per_unit(scene: Map, place: int, alignment: Alignment | None) -> float | None:
+def _metres_per_unit(
+    scene: Map, place: int, alignment: Alignment | None, places: Mapping[int, Georeference]
+) -> float | None:
     if scene.units == "metres":
         return 1.0
+    if place in places:
+        return places[place].similarity.scale
     return alignment.metres_per_unit(place) if alignment else None
 
 

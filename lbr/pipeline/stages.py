@@ -8,6 +8,7 @@ from __future__ import annotations
 from lbr.errors import ConfigError
 from lbr.pipeline.aligning import needs_alignment, reference_poses
 from lbr.pipeline.features import extract
+from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.labelling import label
 from lbr.pipeline.localization import localize
@@ -27,6 +28,7 @@ STAGES: dict[str, Stage] = {
     "pairs": choose_pairs,
     "match": match,
     "reconstruct": reconstruct,
+    "georeference": georeference_map,
     "label": label,
     "index": make_index,
     "localize": localize,
@@ -34,7 +36,7 @@ STAGES: dict[str, Stage] = {
 }
 GIVEN, MAPPED, ASKED = (
     ("train", "recognise"),
-    ("extract", "pairs", "match", "reconstruct", "label"),
+    ("extract", "pairs", "match", "reconstruct", "georeference", "label"),
     ("index", "localize"),
 )
 
@@ -70,6 +72,8 @@ def left_out(context: Context) -> dict[str, str]:
         reasons |= dict.fromkeys(("label", "train", "recognise"), none)
     elif settings.weights or settings.published:
         reasons["train"] = "the configuration names a trained network"
+    if context.config.georeference.enabled == "never":
+        reasons["georeference"] = "georeference.enabled=never"
     if not context.uses_instances:
         reasons["index"] = "neither the search nor the matcher of this configuration asks for instances"
     if not dataset.queries:

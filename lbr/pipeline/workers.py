@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
+from lbr.localization.cameras import SharedCamera
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.reopening import Reopened
@@ -28,7 +30,7 @@ from lbr.pipeline.searching import SearchedScene
 from lbr.recognition.masks import confident_mask, full_mask
 from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.pairs import Pair
-from lbr.types import InstanceVocabulary, LocalFeatures, Localization, Query, Status
+from lbr.types import Camera, InstanceVocabulary, LocalFeatures, Localization, Query, Status
 from lbr.visualization.recognition import recognition_picture
 
 if TYPE_CHECKING:
@@ -205,6 +207,7 @@ class LocalizeQuery(Worker[Query]):
     settings: LocalizationSettings
     seed: int
     threads: int
+    shared: Mapping[Camera, SharedCamera]  # what the map made of cameras that nobody measured
 
     @cached_property
     def localizer(self) -> Localizer:
@@ -228,11 +231,21 @@ class LocalizeQuery(Worker[Query]):
         try:
             features = self.file.read(query.name)
             camera = query.camera or camera_of_photograph(self.images.path(query.name))
-            asked = self.scene.ask(query.name, features)
-            found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
-            return replace(found, notes=(*asked.notes, *found.notes), instances=asked.instances)
+            known = None if query.camera else self.shared.get(camera)
+            if known is None:
+                return self._with_camera(query, features, camera)
+            found = self._with_camera(query, features, known.camera, known.note)
+            if found.status in (Status.WEAK, Status.FAILED):  # another camera after all, or another zoom
+                alone = self._with_camera(query, features, camera)
+                return alone if alone.status in (Status.REFINED, Status.VERIFIED) else found
+            return found
         except DataError as error:
             return Localization(query.name, Status.FAILED, str(error))
+
+    def _with_camera(self, query: Query, features: LocalFeatures, camera: Camera, *notes: str) -> Localization:
+        asked = self.scene.ask(query.name, features)
+        found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
+        return replace(found, notes=(*notes, *asked.notes, *found.notes), instances=asked.instances)
 
 
 def _as_float32(features: LocalFeatures) -> LocalFeatures:

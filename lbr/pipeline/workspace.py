@@ -52,6 +52,10 @@ class Workspace:
         return self.root / "map"
 
     @property
+    def georeference(self) -> Path:
+        return self.map / "georeference.json"
+
+    @property
     def recognition(self) -> Path:
         return self.root / "recognition.pt"
 
@@ -110,6 +114,11 @@ class Workspace:
         return self.run_folder / "poses.txt"
 
     @property
+    def positions(self) -> tuple[Path, Path]:
+        """The poses on earth, as a table and for map viewers."""
+        return self.run_folder / "positions.csv", self.run_folder / "positions.geojson"
+
+    @property
     def report(self) -> Path:
         return self.run_folder / "report.json"
 
@@ -118,7 +127,8 @@ class Workspace:
         """What the stages make, in their order."""
         return (
             self.recognition, self.db_predictions, self.query_predictions, self.db_features, self.query_features,
-            self.pairs, self.matches, self.map, self.instances, self.labels, self.index, self.localizations,
+            self.pairs, self.matches, self.map, self.georeference, self.instances, self.labels, self.index,
+            self.localizations,
         )  # fmt: skip
 
 

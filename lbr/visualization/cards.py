@@ -122,6 +122,8 @@ def facts_of(entry: Entry, desk: Desk) -> str:
         stated = f"{entry.std_text}, {units.degrees(record.get('rotation_std_deg'))}"
         stated = stated if units.is_known(record.get("position_std", entry.std_m)) else "not stated"
         facts += [("stated uncertainty (std)", stated), ("inliers", units.count(record.get("num_inliers")))]
+    if geo := record.get("geo"):
+        facts.append(("on earth (WGS84)", _earth_text(geo)))
     if entry.reference:
         facts.append(("db image with most inliers", entry.reference))
     named = desk.named.get(entry.name)
@@ -344,6 +346,15 @@ def _against_stated(entry: Entry) -> str:
         return ""
     times = entry.error_m / stated
     return f" ({times:.1f} × the stated std)" if times < 100 else " (over 100 × the stated std)"
+
+
+def _earth_text(geo: Mapping[str, float | None]) -> str:
+    """Latitude, longitude, height and heading, each with its standard deviation."""
+    height, heading = geo["height"], f"{geo['heading_deg']:.1f}° ± {units.degrees(geo['heading_std_deg'])}"
+    place = f"{geo['latitude']:.7f}, {geo['longitude']:.7f} ± {units.metres(geo['horizontal_std_m'])}"
+    if height is not None:
+        place += f"; height {height:.2f} m ± {units.metres(geo['vertical_std_m'])}"
+    return f"{place}; heading {heading} from north"
 
 
 def _in_brackets(items: Iterable[str]) -> str:

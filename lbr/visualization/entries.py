@@ -37,6 +37,7 @@ class ReportInputs:
     instance_colours: of some instances; each of the others has its own fixed one. truth_places: the map's place in
     whose frame a true pose is given, where there are several. metres_per_unit: of a place's frame, None where nothing
     tells it; places that are not named are in metres. alignment: how the map was aligned to be scored, in lines.
+    georeference: where its places lie on earth, in lines.
     turned: photographs to be turned upright.
     """
 
@@ -62,6 +63,7 @@ class ReportInputs:
     truth_places: Mapping[str, int] = field(default_factory=dict)
     metres_per_unit: Mapping[int, float | None] = field(default_factory=dict)
     alignment: Sequence[str] = ()
+    georeference: Sequence[str] = ()
     turned: frozenset[str] = frozenset()
 
 

@@ -119,6 +119,8 @@ def _frame_words(inputs: ReportInputs) -> str:
         words += f" It has {scene.num_places} separate places ({sizes} images), each in a frame of its own."
     if any(inputs.metres_per_unit.get(place, 1.0) is None for place in range(scene.num_places)):
         words += " It was made by structure from motion, which knows no scale: lengths are in units of the model."
+    if inputs.georeference:
+        words += " On earth: " + "; ".join(inputs.georeference) + "."
     return words + (" Aligned to reference poses: " + "; ".join(inputs.alignment) + "." if inputs.alignment else "")
 
 

@@ -56,6 +56,7 @@ def test_photographs_on_their_side_are_mapped_and_localized_upright(
     assert {camera.size for camera in open_map(tmp_path / "work/map").cameras} == {(480, 360)}
     records = {r["query"]: r for r in read_localizations(tmp_path / "work/runs/default/localizations.jsonl")}
     sizes = {(r["camera"]["width"], r["camera"]["height"]) for r in records.values()}
+    assert {r["camera"]["source"] for q, r in records.items() if q in EXIF} == {"map"}
     assert sizes == {(480, 360)} and {r["status"] for r in records.values()} == {"refined"}
 
 

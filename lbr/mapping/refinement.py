@@ -1,0 +1,94 @@
+"""What structure from motion is polished with: intrinsics set free, points triangulated anew, robust bundle adjustment.
+
+COLMAP's mapper keeps one focal length, the principal point at the middle and squared errors. Where a camera took enough
+photographs they tell more of it, and false matches that survive its filter pull less on a Cauchy loss.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pycolmap
+from pydantic import Field
+
+from lbr.settings import Settings
+
+OPENCV = pycolmap.CameraModelId.OPENCV
+SPREADABLE = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL")  # with one focal length: they become OPENCV
+
+
+class ModelRefinementSettings(Settings):
+    """The last steps of structure from motion.
+
+    min_camera_images: a camera with so many images of a model has its principal point, both focal lengths and four
+    coefficients of distortion refined (COLMAP's OPENCV model); fewer images cannot tell them, and keep their model.
+    """
+
+    rounds: int = Field(default=2, ge=0, description="of triangulation and adjustment; 0 leaves COLMAP's result")
+    min_camera_images: int = Field(default=8, ge=3)
+    loss_scale_px: float = Field(default=0.5, gt=0, description="of the Cauchy loss")
+    max_reprojection_error_px: float = Field(default=4.0, gt=0)
+
+
+def refine_model(
+    model: pycolmap.Reconstruction, database: Path, given: set[int], settings: ModelRefinementSettings, seed: int
+) -> pycolmap.Reconstruction:
+    """A model refined as the settings say. given: ids of the cameras whose intrinsics stay as they are.
+
+    database: of the model's images, with two-view geometries; its cameras are brought up to date with the model's.
+    """
+    if settings.rounds:
+        _free_intrinsics(model, given, settings.min_camera_images)
+        _adjust(model, given, 2 * settings.loss_scale_px)  # wider at first: intrinsics still move
+    for _ in range(settings.rounds):
+        model = _triangulate(model, database, settings, seed)
+        _adjust(model, given, settings.loss_scale_px)
+    return model
+
+
+def _free_intrinsics(model: pycolmap.Reconstruction, given: set[int], min_images: int) -> None:
+    """Cameras with enough images become OPENCV ones, from their present focal length and first coefficient."""
+    counts = Counter(model.image(i).camera_id for i in model.reg_image_ids())
+    for camera_id, camera in model.cameras.items():
+        if camera_id in given or counts[camera_id] < min_images or camera.model.name not in SPREADABLE:
+            continue
+        focal, cx, cy, *radial = camera.params
+        camera.model = OPENCV
+        camera.params = [focal, focal, cx, cy, radial[0] if radial else 0.0, 0.0, 0.0, 0.0]
+
+
+def _adjust(model: pycolmap.Reconstruction, given: set[int], loss_scale_px: float) -> None:
+    """Robust bundle adjustment of poses, points and free intrinsics; the principal point of OPENCV cameras alone."""
+    options, config = pycolmap.BundleAdjustmentOptions(), pycolmap.BundleAdjustmentConfig()
+    free = {i for i, camera in model.cameras.items() if i not in given and camera.model == OPENCV}
+    options.refine_principal_point = bool(free)
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = loss_scale_px
+    options.ceres.solver_options.num_threads = 1
+    for image_id in model.reg_image_ids():
+        config.add_image(image_id)
+    for camera_id in model.cameras:
+        if camera_id in given or (free and camera_id not in free):
+            config.set_constant_cam_intrinsics(camera_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+    model.update_point_3d_errors()
+
+
+def _triangulate(
+    model: pycolmap.Reconstruction, database: Path, settings: ModelRefinementSettings, seed: int
+) -> pycolmap.Reconstruction:
+    """Points anew from all verified matches, under the present poses and intrinsics."""
+    options = pycolmap.IncrementalPipelineOptions()
+    options.extract_colors, options.num_threads, options.random_seed = False, 1, seed
+    options.mapper.filter_max_reproj_error = settings.max_reprojection_error_px
+    with pycolmap.Database.open(database) as opened:
+        for camera in model.cameras.values():
+            opened.update_camera(camera)
+    with tempfile.TemporaryDirectory() as folder:
+        return pycolmap.triangulate_points(
+            model, database, folder, folder, clear_points=True, options=options, refine_intrinsics=False
+        )

@@ -1,0 +1,41 @@
+import dataclasses
+
+import numpy as np
+
+from lbr.geometry.camera import Camera, guess_camera
+from lbr.localization.cameras import shared_cameras
+from lbr.mapping.map import Map
+from tests.synthetic import CAMERA, ExactWorld
+
+LONG = Camera("SIMPLE_RADIAL", 640, 480, (900.0, 320.0, 240.0, 0.0))
+
+
+def with_two_cameras(world: ExactWorld) -> Map:
+    """Images 0, 1, 2 have CAMERA, 3 and 4 LONG."""
+    return dataclasses.replace(
+        world.map(), cameras=(CAMERA, LONG), camera_index=np.array([0, 0, 0, 1, 1], np.int32)
+    )  # fmt: skip
+
+
+def test_a_query_of_the_same_body_has_the_refined_intrinsics(world: ExactWorld):
+    scene = with_two_cameras(world)
+    wide, tele = guess_camera(640, 480, 610, "Acme 5 mm"), guess_camera(640, 480, 880, "Acme 8 mm")
+    found = shared_cameras(scene, dict(zip(scene.names, [wide] * 3 + [tele] * 2, strict=True)))
+    assert found[wide].camera.params == CAMERA.params and found[wide].num == 3
+    assert found[tele].camera.params == LONG.params and found[tele].num == 2
+    assert found[wide].camera.source == "map" and found[wide].camera.is_known
+    assert found[tele].note == "intrinsics refined with the map, of 2 db images of the same camera"
+    assert guess_camera(640, 480, 610, "Best 5 mm") not in found
+
+
+def test_where_places_differ_the_one_with_most_images_counts(world: ExactWorld):
+    scene, prior = with_two_cameras(world), guess_camera(640, 480)
+    found = shared_cameras(scene, dict.fromkeys(scene.names, prior))
+    assert found[prior].camera.params == CAMERA.params and found[prior].num == 3
+    assert "3 db images of the same size (no EXIF tells which camera)" in found[prior].note
+
+
+def test_given_intrinsics_are_nobody_elses(world: ExactWorld):
+    scene = with_two_cameras(world)
+    assert shared_cameras(scene, dict.fromkeys(scene.names, CAMERA)) == {}
+    assert shared_cameras(scene, {}) == {}

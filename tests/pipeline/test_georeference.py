@@ -1,0 +1,135 @@
+"""From GPS in the photographs to poses on earth, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
+
+from lbr.cli import main
+from lbr.geometry.geodetic import enu_from_geodetic, geodetic_from_enu
+from lbr.geometry.pose import Pose
+from lbr.io.text_lists import read_positions
+from lbr.mapping.georeference import read_georeferences
+from lbr.pipeline.results import read_localizations
+from tests.synthetic import RenderedScene
+
+ORIGIN = np.array([47.05, 8.31, 436.0])
+ENU = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # of the scene's world: x right, y down, z forward
+SFM = ["reconstruction.name=sfm", "pairs.name=exhaustive", "dataset.model=null"]
+
+
+def on_earth(pose: Pose) -> np.ndarray:
+    return geodetic_from_enu(ENU @ pose.centre, ORIGIN)
+
+
+def sexagesimal(value: float) -> tuple[IFDRational, ...]:
+    """Degrees, minutes and seconds, these to a tenth of a millimetre."""
+    minutes, seconds = divmod(abs(value) * 3600, 60)
+    degrees, minutes = divmod(minutes, 60)
+    return IFDRational(int(degrees), 1), IFDRational(int(minutes), 1), IFDRational(round(seconds * 10**6), 10**6)
+
+
+def write_gps(path: Path, geodetic: np.ndarray) -> None:
+    image, tags = Image.open(path), Image.Exif()
+    tags[ExifTags.Base.Orientation] = 1  # Pillow writes no EXIF into a PNG that has none but GPS
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update({
+        ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: sexagesimal(geodetic[0]),
+        ExifTags.GPS.GPSLongitudeRef: "E", ExifTags.GPS.GPSLongitude: sexagesimal(geodetic[1]),
+        ExifTags.GPS.GPSAltitudeRef: b"\x00", ExifTags.GPS.GPSAltitude: IFDRational(round(geodetic[2] * 1000), 1000),
+    })  # fmt: skip
+    image.load()
+    image.save(path, exif=tags)
+
+
+@pytest.fixture
+def run(tmp_path: Path, own_scene: Path, write_config: Callable) -> Callable:
+    config = write_config(tmp_path, own_scene)
+    return lambda *arguments: main([arguments[0], "--config", str(config), *arguments[1:]])
+
+
+def check_queries(tmp_path: Path, scene: RenderedScene, metres: float, degrees: float) -> None:
+    records = {r["query"]: r for r in read_localizations(tmp_path / "work/runs/default/localizations.jsonl")}
+    assert set(records) == set(scene.queries)
+    for name, record in records.items():
+        geo, truth = record["geo"], scene.poses[name]
+        found = np.array([geo["latitude"], geo["longitude"], geo["height"]])
+        assert np.linalg.norm(enu_from_geodetic(found, on_earth(truth))) < metres
+        ahead = ENU @ truth.R[2]
+        off = geo["heading_deg"] - np.degrees(np.arctan2(ahead[0], ahead[1]))
+        assert abs((off + 180) % 360 - 180) < degrees
+        assert 0 < geo["horizontal_std_m"] < metres and geo["vertical_std_m"] > 0 and geo["heading_std_deg"] > 0
+        assert record["position_std_m"] > 0
+
+
+def test_photographs_with_gps_alone_give_poses_on_earth_in_metres(
+    own_scene: Path, run: Callable, tmp_path: Path, scene: RenderedScene
+):
+    for name in scene.db:
+        write_gps(own_scene / "images" / name, on_earth(scene.poses[name]))
+    assert run("run", *SFM) == 0
+    check_queries(tmp_path, scene, metres=0.4, degrees=2)
+    with (tmp_path / "work/runs/default/positions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["query"] for row in rows] == scene.queries and float(rows[0]["latitude"]) == pytest.approx(
+        47.05, abs=1e-3
+    )
+    features = json.loads((tmp_path / "work/runs/default/positions.geojson").read_text())["features"]
+    longitude, latitude, height = features[0]["geometry"]["coordinates"]
+    assert (longitude, latitude, height) == pytest.approx((8.31, 47.05, 436), abs=10)
+    assert features[0]["properties"]["query"] == scene.queries[0] and features[0]["properties"]["heading_deg"]
+    page = (tmp_path / "work/runs/default/report.html").read_text()
+    assert "7 of 7 positions agree" in page and "on earth (WGS84)" in page and "units of the model" not in page
+
+
+def test_a_list_of_positions_places_a_metric_map_and_tells_the_scale_it_found(
+    own_scene: Path, run: Callable, tmp_path: Path, scene: RenderedScene, capsys: pytest.CaptureFixture
+):
+    lines = [" ".join([n, *map(repr, on_earth(scene.poses[n]).tolist())]) for n in scene.db]
+    (tmp_path / "positions.txt").write_text("\n".join(["# surveyed", *lines, "other.png 47 8", "wrong 99 8"]))
+    option = f"georeference.positions={tmp_path}/positions.txt"
+    assert run("run", option) == 1, "two lines could not be used"
+    problems = capsys.readouterr().err
+    assert "positions.txt:10: not a position (not on earth): 'wrong 99 8'" in problems
+    assert "1 names are no images of the map (first: other.png)" in problems
+    check_queries(tmp_path, scene, metres=0.05, degrees=0.3)
+    found = read_georeferences(tmp_path / "work/map")[0]
+    assert found.similarity.scale == pytest.approx(1, rel=0.01) and len(found.inliers) == 7
+    assert run("georeference", option) == 1
+    assert "[reused]" in capsys.readouterr().out
+
+
+def test_without_gps_nothing_changes(finished, capsys: pytest.CaptureFixture):
+    assert read_georeferences(finished.map) == {}
+    assert not any(path.exists() for path in finished.positions)
+    assert all("geo" not in record for record in read_localizations(finished.localizations))
+
+
+def test_too_few_positions_are_a_problem_and_place_nothing(
+    own_scene: Path, run: Callable, tmp_path: Path, scene: RenderedScene, capsys: pytest.CaptureFixture
+):
+    for name in scene.db[:2]:
+        write_gps(own_scene / "images" / name, on_earth(scene.poses[name]))
+    write_gps(own_scene / "images" / scene.db[3], np.zeros(3))
+    assert run("run") == 1
+    told = capsys.readouterr()
+    assert "not georeferenced: 2 of its 7 db images have a position, 3 wanted" in told.err
+    assert f"{scene.db[3]}: its GPS position is 0, 0: the receiver had none; not used" in told.err
+    assert "no place could be georeferenced" in told.out and read_georeferences(tmp_path / "work/map") == {}
+    assert run("run", "georeference.enabled=never", "--overwrite") == 0
+    assert "skipped: georeference.enabled=never" in capsys.readouterr().out
+
+
+def test_names_with_spaces_in_a_list_of_positions(tmp_path: Path):
+    (tmp_path / "p.txt").write_text("db/a name 2.png 47.5 -8.25 436.5\nb.jpg 1e1 2\nb.jpg 3 4\nc.jpg 1\n")
+    found, problems = read_positions(tmp_path / "p.txt")
+    first = found["db/a name 2.png"]
+    assert (first.latitude, first.longitude, first.height) == (47.5, -8.25, 436.5)
+    assert (found["b.jpg"].latitude, found["b.jpg"].height) == (10, None)
+    assert ["twice" in str(problems[0]), "wanted" in str(problems[1]), len(problems)] == [True, True, 2]

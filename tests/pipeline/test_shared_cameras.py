@@ -1,0 +1,54 @@
+"""Queries of a camera that took db images: its refined intrinsics, and what is done when it was another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from lbr.config import Config
+from lbr.geometry.camera import Camera, guess_camera
+from lbr.io.images import ImageFolder
+from lbr.localization.cameras import SharedCamera
+from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.workers import LocalizeQuery
+from lbr.pipeline.workspace import Workspace
+from lbr.types import Query
+from tests.synthetic import PHOTOGRAPH, RenderedScene
+
+
+def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: Mapping[Camera, SharedCamera]) -> dict:
+    config = Config.model_validate({"dataset": {"name": "folder", "root": scene.root}, "workspace": finished.root})
+    searched = SearchedScene(
+        finished.map, None, None, config.candidates, config.labelling, config.recognition.ranking
+    )  # fmt: skip
+    worker = LocalizeQuery(
+        searched, finished.query_features, ImageFolder(scene.root / "images"), config.localization, 0, 1, shared
+    )
+    return json.loads(worker.make(query)["line"].tobytes())
+
+
+def shared(focal: float) -> dict[Camera, SharedCamera]:
+    camera = Camera("SIMPLE_RADIAL", 480, 360, (focal, 240, 180, 0.02), "map")
+    return {guess_camera(480, 360): SharedCamera(camera, 7)}
+
+
+def test_the_refined_intrinsics_are_used_and_the_result_says_so(finished: Workspace, scene: RenderedScene):
+    found = localize(finished, scene, Query(scene.queries[0]), shared(450))
+    assert found["status"] == "refined" and found["camera"]["source"] == "map"
+    assert found["camera"]["params"][0] == 450
+    (note,) = found["notes"]
+    assert note == "intrinsics refined with the map, of 7 db images of the same size (no EXIF tells which camera)"
+
+
+def test_another_zoom_is_noticed_and_its_focal_length_estimated(finished: Workspace, scene: RenderedScene):
+    found = localize(finished, scene, Query(scene.queries[0]), shared(2500))
+    assert found["status"] == "refined" and found["camera"]["source"] == "guess"
+    assert found["camera"]["params"][0] == pytest.approx(450, rel=0.03)
+    assert found["notes"] == ["focal length not given: estimated from guess 576 px"]
+
+
+def test_given_intrinsics_come_first(finished: Workspace, scene: RenderedScene):
+    found = localize(finished, scene, Query(scene.queries[0], PHOTOGRAPH), shared(2500))
+    assert found["camera"]["source"] == "given" and found["notes"] == []
