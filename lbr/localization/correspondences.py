@@ -9,11 +9,14 @@ import numpy as np
 from lbr.mapping.map import Map
 from lbr.types import Correspondences, LocalFeatures, Matches
 
+LEAST_DOUBT = 1e-3  # about the score of a match: none is quite certain
+
 
 def lift(scene: Map, query: LocalFeatures, images: Sequence[int], matches: Sequence[Matches]) -> Correspondences:
     """Matches of the query (a) with `scene.features(image)` (b) of each image -> unique (keypoint, point) pairs.
 
     A pair found through several images is kept once and credited to each of them. Pairs are ordered by keypoint.
+    Quality: each image that finds a pair adds 1 / (1 - score), for cosines the inverse of the squared distance.
     """
     counts = [len(m) for m in matches]
     indices = np.concatenate([np.zeros((0, 2), np.int64), *(m.indices for m in matches)])
@@ -22,9 +25,11 @@ def lift(scene: Map, query: LocalFeatures, images: Sequence[int], matches: Seque
     point = scene.point_index[scene.offsets[vote_image] + indices[:, 1]].astype(np.int64)
     unique, vote_pair = np.unique(keypoint * len(scene.points) + point, return_inverse=True)
     keypoint, point = np.divmod(unique, len(scene.points))
+    score = np.concatenate([np.zeros(0, np.float32), *(m.scores for m in matches)]).astype(np.float64)
+    quality = np.bincount(vote_pair.reshape(-1), 1 / np.maximum(1 - score, LEAST_DOUBT), len(unique))
     return Correspondences(
         keypoint, point, query.keypoints[keypoint].astype(np.float64), np.asarray(scene.points[point], np.float64),
-        vote_pair.reshape(-1), vote_image,
+        vote_pair.reshape(-1), vote_image, quality,
     )  # fmt: skip
 
 
