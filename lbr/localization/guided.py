@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lbr.io.colmap import project
+from lbr.localization.correspondences import quality_of
 from lbr.mapping.map import Map
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
@@ -40,10 +41,9 @@ class Guide:
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """Pairs of a guided search. cosines: float32 [M]. chance: how many of them are to be expected at a wrong place."""
+    """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place."""
 
     pairs: Correspondences
-    cosines: np.ndarray
     chance: float
 
 
@@ -93,7 +93,8 @@ def match_beyond_chance(
         return None
     last = int(gain.argmax())
     kept = cosine >= best[last]
-    return Guided(_correspondences(guide, point[kept], keypoint[kept]), cosine[kept], float(by_chance[last]))
+    pairs = _correspondences(guide, point[kept], keypoint[kept])
+    return Guided(replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]))
 
 
 def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -155,7 +155,7 @@ class Localizer:
         if found.refined is not None and found.kept >= 0.5:
             estimate, pairs = found.refined.estimate, found.refined.pairs
             status = Status.REFINED if status is Status.VERIFIED else status
-            log.counts["inliers_by_chance"] = round(found.refined.chance)
+            log.counts["support"] = round(found.refined.support)
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
         if status is Status.WEAK and found.hopeful:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import Field
 
-from lbr.localization.guided import Guided, make_guide, match_beyond_chance
+from lbr.localization.correspondences import union
+from lbr.localization.guided import Guide, Guided, make_guide, match_beyond_chance
 from lbr.localization.pnp import MIN_PAIRS, PnpSettings, estimate_pose, refine_pose, reprojection_errors
 from lbr.mapping.map import Map
 from lbr.settings import Settings
@@ -35,16 +36,14 @@ class RefinementSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """A refined pose, the pairs it is from, and how many of its inliers a wrong place is expected to have as well."""
+    """A refined pose and the pairs it is from.
+
+    support: inliers that were found around the pose, less the number that a wrong place is expected to have as well.
+    """
 
     estimate: PoseEstimate
     pairs: Correspondences
-    chance: float = 0.0
-
-    @property
-    def support(self) -> float:
-        """Inliers beyond chance."""
-        return self.estimate.num_inliers - self.chance
+    support: float
 
 
 def covisible_frames(
@@ -67,20 +66,20 @@ def refine_with_frames(
 ) -> Refined | None:
     """Guided matching under the pose and non-linear refinement, in turn.
 
+    pairs: those the estimate is from; they stay in the game as long as they fit, as guided ones may all be of one wall.
     None when a round finds no more than chance does, or too few pairs: the caller keeps what it had. The same pose
-    gives the same result, as samples are drawn in the order of likeness with a fixed seed.
+    gives the same result: samples are drawn in the order of quality with a fixed seed.
     """
     frames = covisible_frames(scene, pairs.votes_by_image(estimate.inliers, len(scene)), estimate, settings)
     guide = make_guide(scene, query, frames)
-    guided = None
-    for radius in search_radii(estimate.num_inliers, settings):
-        last = radius <= settings.max_error_px
-        guided = match_beyond_chance(guide, estimate, radius, settings.caution, None if last else settings.wide_points)
-        moved = None if guided is None else _moved(guided, estimate, radius, settings)
+    radii = search_radii(estimate.num_inliers, settings)
+    for radius in radii[:-1]:
+        guided = match_beyond_chance(guide, estimate, radius, settings.caution, settings.wide_points)
+        moved = None if guided is None else _moved(_with_equals(guided, pairs), estimate, radius, settings)
         if moved is None:
             return None
         estimate = moved
-    return None if guided is None else _settled(guided, estimate, settings)
+    return _settled(guide, estimate, pairs, settings)
 
 
 def search_radii(num_inliers: int, settings: RefinementSettings) -> list[float]:
@@ -93,24 +92,50 @@ def search_radii(num_inliers: int, settings: RefinementSettings) -> list[float]:
     return [*radii, settings.max_error_px]
 
 
-def _moved(guided: Guided, estimate: PoseEstimate, radius: float, settings: RefinementSettings) -> PoseEstimate | None:
-    """The pose of the guided pairs: sampled first where the search was wide, as most of its pairs are then chance."""
-    limit = radius
+def _moved(
+    pairs: Correspondences, estimate: PoseEstimate, radius: float, settings: RefinementSettings
+) -> PoseEstimate | None:
+    """The pose of a round's pairs: from where it was, or, where the search was wide, sampled if that fits better."""
+    limit = max(settings.max_error_px, radius / 3)
+    moved = [_refined_within(pairs, estimate, limit, settings)]
     if radius >= WIDE * settings.max_error_px:
-        limit = max(settings.max_error_px, radius / 3)
-        ordered = replace(guided.pairs, quality=guided.cosines.astype(np.float64))
         camera = replace(estimate.camera, source="given")  # whatever its focal length was, it is not sampled again
-        sampled = estimate_pose(ordered, camera, SAMPLES.model_copy(update={"max_error_px": limit}), 0)
-        if sampled is None:
+        sampled = estimate_pose(pairs, camera, SAMPLES.model_copy(update={"max_error_px": limit}), 0)
+        if sampled is not None:
+            sampled = replace(sampled, camera=estimate.camera)
+            moved.append(_refined_within(pairs, sampled, limit, settings))
+    found = [one for one in moved if one is not None]
+    return min(found, key=lambda one: _misfit(pairs, one, limit), default=None)
+
+
+def _settled(
+    guide: Guide, estimate: PoseEstimate, pairs: Correspondences, settings: RefinementSettings
+) -> Refined | None:
+    """The closest search, its pose, and once more from those within max_error_px of that pose."""
+    guided = match_beyond_chance(guide, estimate, settings.max_error_px, settings.caution)
+    if guided is None:
+        return None
+    joined, moved = _with_equals(guided, pairs), estimate
+    for _ in range(2):
+        refined = _refined_within(joined, moved, settings.max_error_px, settings)
+        if refined is None:
             return None
-        estimate = replace(sampled, camera=estimate.camera)
-    return _refined_within(guided.pairs, estimate, limit, settings)
+        moved = refined
+    found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)]))
+    return Refined(moved, joined, found - guided.chance)
 
 
-def _settled(guided: Guided, estimate: PoseEstimate, settings: RefinementSettings) -> Refined | None:
-    """Once more from those within max_error_px of the pose."""
-    moved = _refined_within(guided.pairs, estimate, settings.max_error_px, settings)
-    return None if moved is None else Refined(moved, guided.pairs, guided.chance)
+def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:
+    """The guided pairs, and of the others those that are not worse than the worst of them."""
+    if pairs.quality is None or guided.pairs.quality is None:
+        return union(guided.pairs, pairs)
+    return union(guided.pairs, pairs.select(pairs.quality >= guided.pairs.quality.min()))
+
+
+def _misfit(pairs: Correspondences, estimate: PoseEstimate, limit_px: float) -> float:
+    """Sum of the squared errors, each at most limit_px squared (MSAC: Torr and Zisserman 2000)."""
+    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    return float(np.square(np.minimum(errors, limit_px)).sum())
 
 
 def _refined_within(
@@ -119,4 +144,7 @@ def _refined_within(
     if len(pairs) < MIN_PAIRS:
         return None
     errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
-    return refine_pose(pairs, errors <= limit_px, estimate.pose, estimate.camera, settings.loss_scale_px)
+    near = errors <= limit_px
+    # A loss much narrower than the errors has a minimum wherever a handful of pairs fits by chance.
+    scale = max(settings.loss_scale_px, float(np.median(errors[near]))) if near.any() else settings.loss_scale_px
+    return refine_pose(pairs, near, estimate.pose, estimate.camera, scale)
