@@ -10,11 +10,10 @@ version = next(line.split('"')[1] for line in lines if line.startswith("__versio
 REQUIRED = [
     "torch>=2.4", "torchvision", "segmentation-models-pytorch>=0.5,<1", "timm>=1.0", "kornia>=0.8",
     "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "h5py>=3.10",
-    "pycolmap>=4.2,<5", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2", "tensorboard>=2.15",
+    "pycolmap>=4.2,<5", "poselib>=2.0.4", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2", "tensorboard>=2.15",
     "trimesh>=4.4", "embreex>=2.17",
 ]  # fmt: skip
 EXTRAS = {
-    "pose": ["poselib>=2.0.4"],
     "cluster": ["ray>=2.30"],
     "develop": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML",
                 "nbmake>=1.5", "faiss-cpu>=1.8", "psutil>=5.9"],
@@ -30,6 +29,6 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["lbr", "lbr.*"]),
     install_requires=REQUIRED,
-    extras_require={**EXTRAS, "all": [*EXTRAS["pose"], *EXTRAS["develop"]]},
+    extras_require={**EXTRAS, "all": EXTRAS["develop"]},
     entry_points={"console_scripts": ["lbr = lbr.cli:main"]},
 )

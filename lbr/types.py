@@ -195,6 +195,7 @@ class Correspondences:
     points2d: float64 [M, 2] pixels. points3d: float64 [M, 3] world.
     vote_pair, vote_image: int [V], vote v says that db image vote_image[v] supports pair vote_pair[v];
     a pair seen through several images is credited to each of them.
+    quality: float64 [M], the higher the likelier a pair is right; None when they are all alike.
     """
 
     keypoint_index: np.ndarray
@@ -203,6 +204,7 @@ class Correspondences:
     points3d: np.ndarray
     vote_pair: np.ndarray
     vote_image: np.ndarray
+    quality: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         m, v = len(self.keypoint_index), len(self.vote_pair)
@@ -210,6 +212,8 @@ class Correspondences:
         _check_shape("points2d", self.points2d, (m, 2))
         _check_shape("points3d", self.points3d, (m, 3))
         _check_shape("vote_image", self.vote_image, (v,))
+        if self.quality is not None:
+            _check_shape("quality", self.quality, (m,))
 
     def __len__(self) -> int:
         return len(self.keypoint_index)
@@ -221,6 +225,7 @@ class Correspondences:
         return Correspondences(
             self.keypoint_index[mask], self.point_index[mask], self.points2d[mask], self.points3d[mask],
             renumber[self.vote_pair[kept]], self.vote_image[kept],
+            None if self.quality is None else self.quality[mask],
         )  # fmt: skip
 
     def votes_by_image(self, mask: np.ndarray, num_images: int) -> np.ndarray:

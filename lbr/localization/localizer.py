@@ -16,8 +16,8 @@ from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
-from lbr.localization.refine import RefinementSettings, refine_with_frames
-from lbr.localization.search import Attempt, Log, Refined, Search, SearchSettings
+from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
+from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.nearest import NearestSettings
@@ -90,6 +90,7 @@ class Localizer:
     ) -> Localization:  # fmt: skip
         """Localize a query from its features (of the map's kind). The same seed and name give the same pose."""
         log = Log()
+        features = replace(features, descriptors=features.descriptors.astype(np.float32, copy=False))
         camera = camera or guess_camera(*features.image_size)
         if not camera.is_known:
             log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")
@@ -118,9 +119,8 @@ class Localizer:
 
     def _match(self, features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
         """The query with each db image; threads take images, so that the matrix products need none of their own."""
-        query = replace(features, descriptors=features.descriptors.astype(np.float32))
         with single_blas_thread():
-            return list(self._threads.map(lambda i: self._matcher.match(query, self.scene.features(i)), images))
+            return list(self._threads.map(lambda i: self._matcher.match(features, self.scene.features(i)), images))
 
     def _map_extractor(self) -> Extractor:
         if self._extractor is None:
@@ -149,18 +149,19 @@ class Localizer:
     def _conclude(self, search: Search, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs
         log.counts["inliers_before_refinement"] = estimate.num_inliers
-        status = Status.VERIFIED if search.is_verified(found) else Status.WEAK
-        if search.refine is not None and found.refined is None:
+        status = Status.VERIFIED if found.verified else Status.WEAK
+        if search.refine is not None and not found.hopeful:
             with log.timed("refine"):
                 found = replace(found, refined=search.refine(found))
         # With less than half of the inliers it has wandered off: the pose before is the better one.
         if found.refined is not None and found.kept >= 0.5:
-            estimate, pairs = found.refined
+            estimate, pairs = found.refined.estimate, found.refined.pairs
             status = Status.REFINED if status is Status.VERIFIED else status
+            log.counts["support"] = round(found.refined.support)
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
-        if status is Status.WEAK and found.has_support(limits):
-            reason += f"; refinement keeps {100 * found.kept:.0f} % of them, wanted {100 * limits.min_kept:.0f} %"
+        if status is Status.WEAK and found.hopeful:
+            reason += f"; {shortcoming(found, limits)}"
         elif status is Status.WEAK:
             reason += f"; wanted {limits.min_inliers} and {limits.min_image_inliers}"
         elif status is Status.REFINED:

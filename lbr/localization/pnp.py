@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import poselib
 import pycolmap
 from pydantic import Field
 
-from lbr.errors import ConfigError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
@@ -20,11 +20,15 @@ MIN_PAIRS = 4  # three give up to four poses; the fourth chooses
 
 
 class PnpSettings(Settings):
-    """RANSAC: inliers reproject within max_error_px."""
+    """RANSAC: inliers reproject within max_error_px.
 
-    engine: Literal["pycolmap", "poselib"] = "pycolmap"
+    engine: poselib draws the pairs of best quality first (PROSAC: Chum and Matas, CVPR 2005), so that few trials do;
+    pycolmap draws all alike, and is the one that estimates a focal length that nobody gave, whatever is set here.
+    """
+
+    engine: Literal["pycolmap", "poselib"] = "poselib"
     max_error_px: float = Field(default=12.0, gt=0)
-    confidence: float = Field(default=0.99999, gt=0, lt=1)
+    confidence: float = Field(default=0.9999, gt=0, lt=1)
     min_iterations: int = Field(default=100, ge=1)
     max_iterations: int = Field(default=10000, ge=1)
 
@@ -85,21 +89,21 @@ def refine_pose(
 
 
 def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
-    try:
-        import poselib
-    except ImportError:
-        raise ConfigError("localization.pnp.engine=poselib needs the package poselib: pip install poselib") from None
     ransac = {
         "max_reproj_error": settings.max_error_px, "success_prob": settings.confidence, "seed": seed,
         "min_iterations": settings.min_iterations, "max_iterations": settings.max_iterations,
+        "progressive_sampling": pairs.quality is not None,
     }  # fmt: skip
     description = {
         "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params)
     }  # fmt: skip
-    found, info = poselib.estimate_absolute_pose(pairs.points2d, pairs.points3d, description, ransac, {})
-    mask = np.asarray(info["inliers"], bool)
-    if mask.shape != (len(pairs),) or not mask.any():
+    order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")
+    found, info = poselib.estimate_absolute_pose(pairs.points2d[order], pairs.points3d[order], description, ransac, {})
+    inliers = np.asarray(info["inliers"], bool)
+    if inliers.shape != (len(pairs),) or not inliers.any():
         return None
+    mask = np.zeros(len(pairs), bool)
+    mask[order] = inliers
     return refine_pose(pairs, mask, Pose.from_quaternion(found.q, found.t), camera)
 
 

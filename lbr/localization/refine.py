@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from pydantic import Field
-from scipy.spatial import cKDTree
 
-from lbr.io.colmap import project
-from lbr.localization.pnp import MIN_PAIRS, refine_pose, reprojection_errors
+from lbr.localization.correspondences import union
+from lbr.localization.guided import Guide, Guided, make_guide, match_beyond_chance
+from lbr.localization.pnp import MIN_PAIRS, PnpSettings, estimate_pose, refine_pose, reprojection_errors
 from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
-LOOSEST = 0.1  # guided pairs must be as alike as all but this share of the verified pairs
+SHRINK = 0.4  # of the radius, from round to round
+WIDE = 2.0  # times max_error_px: from there on most pairs are chance, and a pose is sampled from them
+SAMPLES = PnpSettings(min_iterations=20, max_iterations=200)
 
 
 class RefinementSettings(Settings):
-    """The points of covisible frames are projected under the pose and matched within `radius_px`, halved each round;
-    those that reproject within `max_error_px` make the pose."""
+    """The points of covisible frames are projected under the pose and matched with the keypoints within radius_px; what
+    stands out from chance makes the next pose, around which the search is closer, down to max_error_px."""
 
     enabled: bool = True
     covisible_frames: int = Field(default=20, ge=1)
     max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="rotation between a frame and the estimate")
-    radius_px: float = Field(default=10.0, gt=0)
+    radius_px: float = Field(default=24.0, gt=0, description="where a pose of few inliers is searched around")
+    sure_inliers: int = Field(default=50, ge=1, description="a pose of so many is near: a third of it is enough")
     max_error_px: float = Field(default=4.0, gt=0)
     loss_scale_px: float = Field(default=0.5, gt=0, description="of the Cauchy loss")
-    iterations: int = Field(default=3, ge=1)
+    caution: float = Field(default=1.0, ge=0, description="what a pair by chance costs, where a right one gains 1")
+    wide_points: int = Field(default=600, ge=10, description="points looked for in all rounds but the last")
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """A refined pose and the pairs it is from.
+
+    support: inliers that were found around the pose, less the number that a wrong place is expected to have as well.
+    """
+
+    estimate: PoseEstimate
+    pairs: Correspondences
+    support: float
 
 
 def covisible_frames(
@@ -45,114 +63,88 @@ def covisible_frames(
 
 def refine_with_frames(
     scene: Map, query: LocalFeatures, estimate: PoseEstimate, pairs: Correspondences, settings: RefinementSettings
-) -> tuple[PoseEstimate, Correspondences] | None:
-    """Guided matching under the pose and non-linear refinement, in turn; the estimate and the pairs it is from.
+) -> Refined | None:
+    """Guided matching under the pose and non-linear refinement, in turn.
 
-    None when a round is left with too few pairs: the caller keeps what it had.
+    pairs: those the estimate is from; they stay in the game as long as they fit, as guided ones may all be of one wall.
+    None when a round finds no more than chance does, or too few pairs: the caller keeps what it had. The same pose
+    gives the same result: samples are drawn in the order of quality with a fixed seed.
     """
     frames = covisible_frames(scene, pairs.votes_by_image(estimate.inliers, len(scene)), estimate, settings)
-    verified = pairs.select(estimate.inliers)
-    least_cosine: float | None = None
-    for round_index in range(settings.iterations):
-        # Later rounds search closer: the pose is better, and a look-alike nearby no longer gets in the way.
-        radius = max(settings.max_error_px, settings.radius_px * 0.5**round_index)
-        guided, cosine = guided_match(scene, query, frames, estimate, radius)
-        if least_cosine is None:
-            known = np.isin(_pair_keys(scene, guided), _pair_keys(scene, verified))
-            least_cosine = _least_cosine(cosine[known])
-        guided = guided.select(cosine >= least_cosine)
-        moved = _refine_twice(guided, estimate, radius, settings)
+    guide = make_guide(scene, query, frames)
+    radii = search_radii(estimate.num_inliers, settings)
+    for radius in radii[:-1]:
+        guided = match_beyond_chance(guide, estimate, radius, settings.caution, settings.wide_points)
+        moved = None if guided is None else _moved(_with_equals(guided, pairs), estimate, radius, settings)
         if moved is None:
             return None
         estimate = moved
-    return estimate, guided
+    return _settled(guide, estimate, pairs, settings)
 
 
-def _refine_twice(
+def search_radii(num_inliers: int, settings: RefinementSettings) -> list[float]:
+    """Pixels, from wide to max_error_px, which is the last."""
+    radius = settings.radius_px / (3 if num_inliers >= settings.sure_inliers else 1)
+    radii = []
+    while radius > settings.max_error_px:
+        radii.append(radius)
+        radius *= SHRINK
+    return [*radii, settings.max_error_px]
+
+
+def _moved(
     pairs: Correspondences, estimate: PoseEstimate, radius: float, settings: RefinementSettings
 ) -> PoseEstimate | None:
-    """First from all pairs within the search radius, then from those within max_error_px of that pose."""
-    for limit in (radius, settings.max_error_px):
-        if len(pairs) < MIN_PAIRS:
+    """The pose of a round's pairs: from where it was, or, where the search was wide, sampled if that fits better."""
+    limit = max(settings.max_error_px, radius / 3)
+    moved = [_refined_within(pairs, estimate, limit, settings)]
+    if radius >= WIDE * settings.max_error_px:
+        camera = replace(estimate.camera, source="given")  # whatever its focal length was, it is not sampled again
+        sampled = estimate_pose(pairs, camera, SAMPLES.model_copy(update={"max_error_px": limit}), 0)
+        if sampled is not None:
+            sampled = replace(sampled, camera=estimate.camera)
+            moved.append(_refined_within(pairs, sampled, limit, settings))
+    found = [one for one in moved if one is not None]
+    return min(found, key=lambda one: _misfit(pairs, one, limit), default=None)
+
+
+def _settled(
+    guide: Guide, estimate: PoseEstimate, pairs: Correspondences, settings: RefinementSettings
+) -> Refined | None:
+    """The closest search, its pose, and once more from those within max_error_px of that pose."""
+    guided = match_beyond_chance(guide, estimate, settings.max_error_px, settings.caution)
+    if guided is None:
+        return None
+    joined, moved = _with_equals(guided, pairs), estimate
+    for _ in range(2):
+        refined = _refined_within(joined, moved, settings.max_error_px, settings)
+        if refined is None:
             return None
-        errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
-        moved = refine_pose(pairs, errors <= limit, estimate.pose, estimate.camera, settings.loss_scale_px)
-        if moved is None:
-            return None
-        estimate = moved
-    return estimate
+        moved = refined
+    found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)]))
+    return Refined(moved, joined, found - guided.chance)
 
 
-def guided_match(
-    scene: Map, query: LocalFeatures, frames: np.ndarray, estimate: PoseEstimate, radius_px: float
-) -> tuple[Correspondences, np.ndarray]:
-    """Pairs of query keypoints and points seen by `frames` that project within radius_px of them, and their cosines.
-
-    A point is as alike as the best of its observations in `frames`; point and keypoint must be each other's most
-    alike within the radius. Cosines: float32 [M].
-    """
-    observation = np.concatenate(
-        [np.zeros(0, np.int64), *(np.arange(scene.offsets[f], scene.offsets[f + 1]) for f in frames)]
-    )
-    seen_in = np.repeat(frames, scene.offsets[frames + 1] - scene.offsets[frames])
-    points, owner = np.unique(scene.point_index[observation], return_inverse=True)
-    near = _near_keypoints(estimate, scene.points[points], query, radius_px)
-    cosine = _best_cosines(scene, query, near, observation, owner.reshape(-1))
-
-    best_of_point = np.full(len(points), -1, np.float32)
-    best_of_keypoint = np.full(len(query), -1, np.float32)
-    np.maximum.at(best_of_point, near[:, 0], cosine)
-    np.maximum.at(best_of_keypoint, near[:, 1], cosine)
-    mutual = (cosine >= best_of_point[near[:, 0]]) & (cosine >= best_of_keypoint[near[:, 1]])
-    local, keypoint = near[mutual].T
-    point = points[local].astype(np.int64)
-
-    pair_of_point = np.full(len(points), -1)
-    pair_of_point[local] = np.arange(len(local))
-    vote = pair_of_point[owner.reshape(-1)]
-    pairs = Correspondences(
-        keypoint, point, query.keypoints[keypoint].astype(np.float64), np.asarray(scene.points[point], np.float64),
-        vote[vote >= 0], seen_in[vote >= 0],
-    )  # fmt: skip
-    return pairs, cosine[mutual]
+def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:
+    """The guided pairs, and of the others those that are not worse than the worst of them."""
+    if pairs.quality is None or guided.pairs.quality is None:
+        return union(guided.pairs, pairs)
+    return union(guided.pairs, pairs.select(pairs.quality >= guided.pairs.quality.min()))
 
 
-def _near_keypoints(estimate: PoseEstimate, points: np.ndarray, query: LocalFeatures, radius_px: float) -> np.ndarray:
-    """int [K, 2]: (row of points, keypoint) of the points [P, 3] that project within radius_px of a keypoint."""
-    projected = project(estimate.camera, estimate.pose, points)
-    with np.errstate(invalid="ignore"):  # nan behind the camera
-        visible = np.flatnonzero(((projected >= 0) & (projected < estimate.camera.size)).all(axis=1))
-    tree = cKDTree(projected[visible].reshape(-1, 2))
-    found = tree.sparse_distance_matrix(cKDTree(query.keypoints), radius_px, output_type="ndarray")
-    near = np.stack([visible[found["i"]], found["j"]], axis=1).astype(np.int64)
-    return near[np.lexsort((near[:, 1], near[:, 0]))]
+def _misfit(pairs: Correspondences, estimate: PoseEstimate, limit_px: float) -> float:
+    """Sum of the squared errors, each at most limit_px squared (MSAC: Torr and Zisserman 2000)."""
+    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    return float(np.square(np.minimum(errors, limit_px)).sum())
 
 
-def _best_cosines(
-    scene: Map, query: LocalFeatures, near: np.ndarray, observation: np.ndarray, owner: np.ndarray
-) -> np.ndarray:
-    """float32 [K]: for each (point, keypoint) of near the best cosine over the point's observations.
-
-    observation: int [O] rows of the map's descriptors; owner: int [O] the point (row) of each.
-    """
-    by_point = np.argsort(owner, kind="stable")
-    start = np.searchsorted(owner[by_point], near[:, 0])
-    count = np.searchsorted(owner[by_point], near[:, 0], side="right") - start
-    which = np.repeat(np.arange(len(near)), count)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    row = observation[by_point[np.repeat(start, count) + offset]]
-    cosine = np.einsum(
-        "nd,nd->n", query.descriptors[near[which, 1]].astype(np.float32), scene.descriptors[row].astype(np.float32)
-    )
-    best = np.full(len(near), -1, np.float32)
-    np.maximum.at(best, which, cosine)
-    return best
-
-
-def _least_cosine(verified: np.ndarray) -> float:
-    """How alike a guided pair must be at least, from the cosines of the pairs that RANSAC verified; -1 without any."""
-    return float(np.quantile(verified, LOOSEST)) if len(verified) else -1.0
-
-
-def _pair_keys(scene: Map, pairs: Correspondences) -> np.ndarray:
-    return pairs.keypoint_index * len(scene.points) + pairs.point_index
+def _refined_within(
+    pairs: Correspondences, estimate: PoseEstimate, limit_px: float, settings: RefinementSettings
+) -> PoseEstimate | None:
+    if len(pairs) < MIN_PAIRS:
+        return None
+    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    near = errors <= limit_px
+    # A loss much narrower than the errors has a minimum wherever a handful of pairs fits by chance.
+    scale = max(settings.loss_scale_px, float(np.median(errors[near]))) if near.any() else settings.loss_scale_px
+    return refine_pose(pairs, near, estimate.pose, estimate.camera, scale)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from lbr.localization.correspondences import lift, seeded_clusters
 from lbr.localization.pnp import PnpSettings, estimate_pose
+from lbr.localization.refine import Refined
 from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
@@ -24,12 +25,16 @@ class VerificationSettings(Settings):
     min_kept: refinement with covisible frames must keep this share of the inliers. Where a look-alike of the right
     place was matched, what stands around it does not fit, and they melt away. (Db poses that are decimetres off cost
     some as well: the street drive needs 0.5.)
+    min_support: instead of the first two, a pose is refined from hopeful_inliers on, and verified with so many inliers
+    beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
     """
 
     min_inliers: int = Field(default=40, ge=4)
     min_image_inliers: int = Field(default=10, ge=4)
     weak_inliers: int = Field(default=12, ge=4)
     min_kept: float = Field(default=0.5, ge=0)
+    min_support: int | None = Field(default=None, ge=4)
+    hopeful_inliers: int = Field(default=8, ge=4)
 
 
 class SearchSettings(Settings):
@@ -43,21 +48,20 @@ class SearchSettings(Settings):
     max_ms: float | None = Field(default=None, gt=0, description="no further step is begun after so long")
 
 
-Refined = tuple[PoseEstimate, Correspondences]
-
-
 @dataclass(frozen=True, eq=False)
 class Attempt:
     """A pose by RANSAC, the pairs it is from, the db image that supports it most.
 
-    refined: the pose and pairs after refinement, None when it was not tried or came to nothing.
+    refined: what refinement made of it, None when it was not tried (`hopeful` false) or came to nothing.
     """
 
     estimate: PoseEstimate
     pairs: Correspondences
     reference: int
     reference_inliers: int
+    hopeful: bool = False
     refined: Refined | None = None
+    verified: bool = False
 
     def has_support(self, limits: VerificationSettings) -> bool:
         return self.estimate.num_inliers >= limits.min_inliers and self.reference_inliers >= limits.min_image_inliers
@@ -65,7 +69,12 @@ class Attempt:
     @property
     def kept(self) -> float:
         """Inliers after refinement as a share of those before."""
-        return self.refined[0].num_inliers / self.estimate.num_inliers if self.refined else 0.0
+        return self.refined.estimate.num_inliers / self.estimate.num_inliers if self.refined else 0.0
+
+    @property
+    def support(self) -> float:
+        """Inliers after refinement beyond those of chance."""
+        return self.refined.support if self.refined else 0.0
 
 
 @dataclass
@@ -119,24 +128,26 @@ class Search:
             with self.log.timed("match"):
                 self.matched.update(zip(images, self.match(images), strict=True))
             self.log.tried += [self.scene.names[i] for i in images]
-            with self.log.timed("pose"):
-                attempt = self._try(images)
+            attempt = self._try(images)
             self._note(candidates.source, images, attempt)
-            if attempt is not None and self.is_verified(attempt):
+            if attempt is not None and attempt.verified:
                 self.best = attempt
                 return attempt
-            if attempt is not None and (
-                self.best is None or attempt.estimate.num_inliers > self.best.estimate.num_inliers
-            ):
-                self.best = attempt
+            self.best = self._better(self.best, attempt)
         if self.best is None or self.best.estimate.num_inliers < limits.weak_inliers:
             return None
         return self.best
 
-    def is_verified(self, attempt: Attempt) -> bool:
-        """Support enough, and, where there is refinement, support that it keeps."""
-        limits = self.settings.verification
-        return attempt.has_support(limits) and (self.refine is None or attempt.kept >= limits.min_kept)
+    def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
+        """Of attempts that are not verified; the first where they are equal."""
+        if one is None or other is None:
+            return one or other
+        return other if self._strength(other) > self._strength(one) else one
+
+    def _strength(self, attempt: Attempt) -> tuple[float, int]:
+        """Support counts first where it is what verifies."""
+        support = 0.0 if self.settings.verification.min_support is None else attempt.support
+        return support, attempt.estimate.num_inliers
 
     def _spent(self, start: float) -> bool:
         settings = self.settings
@@ -165,7 +176,7 @@ class Search:
 
         A place is seeded by an image of this step, and takes in what was compared before and sees the same points.
         """
-        limits, best = self.settings.verification, None
+        best = None
         images = list(self.matched)
         counts = np.array([len(self.matched[i]) for i in images], np.int64)
         clusters = seeded_clusters(self.scene, images, counts, self.settings.cluster_size, frozenset(new))
@@ -173,40 +184,75 @@ class Search:
             if number == self.settings.max_clusters:
                 break
             self.log.count("clusters")
-            pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
-            if len(pairs) < limits.weak_inliers:
-                continue
-            estimate = estimate_pose(pairs, self.camera, self.settings.pnp, self._seed(self.log.counts["clusters"] - 1))
-            if estimate is None:
-                continue
-            votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
-            attempt = Attempt(estimate, pairs, int(votes.argmax()), int(votes.max()))
-            if self.refine is not None and attempt.has_support(limits):
-                with self.log.timed("refine"):
-                    attempt = replace(attempt, refined=self.refine(attempt))
-            if self.is_verified(attempt):
+            attempt = self._attempt(cluster)
+            if attempt is not None and attempt.verified:
                 return attempt
-            if best is None or estimate.num_inliers > best.estimate.num_inliers:
-                best = attempt
+            best = self._better(best, attempt)
         return best
 
-    def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
+    def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
+        """The pose of one place, judged; None when there is none."""
+        with self.log.timed("pose"):
+            pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
+            if len(pairs) < self._fewest():
+                return None
+            seed = self._seed(self.log.counts["clusters"] - 1)
+            estimate = estimate_pose(pairs, self.camera, self.settings.pnp, seed)
+        if estimate is None:
+            return None
+        votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
+        return self._judged(Attempt(estimate, pairs, int(votes.argmax()), int(votes.max())))
+
+    def _fewest(self) -> int:
+        """Inliers from which on a pose is worth a thought."""
         limits = self.settings.verification
+        by_support = self.refine is not None and limits.min_support is not None
+        return limits.hopeful_inliers if by_support else limits.weak_inliers
+
+    def _judged(self, attempt: Attempt) -> Attempt:
+        """Verified or not: by its inliers, and, where there is refinement, by what that makes of them."""
+        limits = self.settings.verification
+        if self.refine is None:
+            return replace(attempt, verified=attempt.has_support(limits))
+        if limits.min_support is None:
+            hopeful = attempt.has_support(limits)
+        else:
+            hopeful = attempt.estimate.num_inliers >= limits.hopeful_inliers
+        if not hopeful:
+            return attempt
+        with self.log.timed("refine"):
+            attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
+        enough = attempt.refined is not None and attempt.support >= (limits.min_support or 0)
+        return replace(attempt, verified=enough and attempt.kept >= limits.min_kept)
+
+    def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
         inliers, of_image = (attempt.estimate.num_inliers, attempt.reference_inliers) if attempt else (0, 0)
         if attempt is None:
             outcome = f"no pose: at most {matches} matches with one image"
-        elif self.is_verified(attempt):
+        elif attempt.verified:
             outcome = "accepted"
-        elif attempt.has_support(limits):
-            outcome = f"{inliers} inliers, of which refinement keeps {100 * attempt.kept:.0f} %: a look-alike"
         else:
-            outcome = (
-                f"{inliers} inliers, {of_image} of one image; wanted {limits.min_inliers}, {limits.min_image_inliers}"
-            )
+            outcome = f"{inliers} inliers, {shortcoming(attempt, self.settings.verification)}"
         names = tuple(self.scene.names[i] for i in images)
         self.log.steps.append(SearchStep(source, names, matches, inliers, of_image, outcome))
 
     def _seed(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
+
+
+def shortcoming(attempt: Attempt, limits: VerificationSettings) -> str:
+    """Why an attempt is not verified, in words."""
+    if not attempt.hopeful:
+        wanted = f"{limits.min_inliers}, {limits.min_image_inliers}"
+        if limits.min_support is not None:
+            wanted = f"{limits.hopeful_inliers} to look further"
+        return f"{attempt.reference_inliers} of one image; wanted {wanted}"
+    if attempt.refined is None:
+        return "around which no more is found than by chance"
+    if attempt.kept < limits.min_kept:
+        return (
+            f"of which refinement keeps {100 * attempt.kept:.0f} %, wanted {100 * limits.min_kept:.0f} %: a look-alike"
+        )
+    return f"{attempt.support:.0f} beyond chance after refinement, wanted {limits.min_support}"

