@@ -1,0 +1,72 @@
+"""Structure from motion from exact projections and false matches: what its last steps make better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbr.geometry.camera import Camera, guess_camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import posed_cameras
+from lbr.mapping.sfm import SfmSettings, structure_from_motion
+from tests.synthetic import arc_poses, box_points, similarity, visible
+
+TRUE = Camera("OPENCV", 640, 480, (600.0, 606.0, 328.0, 234.0, -0.03, 0.01, 0.0, 0.0))
+NAMES = [f"{i:02d}.png" for i in range(10)]
+
+
+def turned(poses: list[Pose]) -> list[Pose]:
+    """The same views held at different angles: upright ones alone cannot tell a principal point."""
+    angles = np.radians(np.random.default_rng(2).uniform(-60, 60, len(poses)))
+    rolls = [np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]]) for a in angles]
+    return [Pose(roll @ pose.R, roll @ pose.t) for roll, pose in zip(rolls, poses, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[list[Pose], dict, dict]:
+    """Poses, keypoints (0.2 px of noise) and matches, one in twenty of them false, of 250 points in 10 views."""
+    rng, poses, points = np.random.default_rng(0), turned(arc_poses(10, 9.0)), box_points(250)
+    seen = dict(zip(NAMES, (visible(TRUE, pose, points) for pose in poses), strict=True))
+    keypoints = {n: (xy + rng.normal(size=xy.shape) * 0.2).astype(np.float32) for n, (xy, _) in seen.items()}
+    matches = {}
+    for i, a in enumerate(NAMES):
+        for b in NAMES[i + 1 :]:
+            _, in_a, in_b = np.intersect1d(seen[a][1], seen[b][1], return_indices=True)
+            wrong = rng.random(len(in_b)) < 0.05
+            in_b[wrong] = rng.permutation(in_b[wrong])
+            matches[a, b] = np.stack([in_a, in_b], axis=1)
+    return poses, keypoints, matches
+
+
+def run(world: tuple, camera: Camera, **refinement: float) -> tuple[Camera, float]:
+    """The camera found, and the greatest distance of a camera centre from its truth, metres."""
+    poses, keypoints, matches = world
+    settings = SfmSettings.model_validate({"refinement": refinement})
+    (model,) = structure_from_motion(dict.fromkeys(NAMES, camera), keypoints, matches, settings)
+    cameras, found = posed_cameras(model)
+    assert set(found) == set(NAMES) and len(set(cameras.values())) == 1
+    centres, truth = (np.stack([pose.centre for pose in some]) for some in (found.values(), poses))
+    scale, R, t = similarity(centres, truth)
+    return cameras[NAMES[0]], float(np.linalg.norm(scale * centres @ R.T + t - truth, axis=1).max())
+
+
+def test_intrinsics_come_from_the_photographs_and_poses_are_better_for_it(world: tuple):
+    guess = guess_camera(640, 480)
+    plain, before = run(world, guess, rounds=0)
+    camera, after = run(world, guess)
+    assert plain.model == "SIMPLE_RADIAL" and plain.params[1:3] == (320, 240)
+    assert camera.model == "OPENCV"
+    np.testing.assert_allclose(camera.params[:2], TRUE.params[:2], rtol=0.01)
+    np.testing.assert_allclose(camera.params[2:4], TRUE.params[2:4], atol=4)
+    assert after < 0.02 and after < before / 2
+
+
+def test_few_photographs_keep_their_camera_model(world: tuple):
+    camera, _ = run(world, guess_camera(640, 480), min_camera_images=11)
+    assert camera.model == "SIMPLE_RADIAL" and camera.params[1:3] == (320, 240)
+
+
+def test_given_intrinsics_stay(world: tuple):
+    camera, error = run(world, TRUE)
+    assert camera.params == pytest.approx(TRUE.params, abs=1e-12) and camera.model == "OPENCV"
+    assert error < 0.01
