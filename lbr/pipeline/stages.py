@@ -55,6 +55,22 @@ def left_out(context: Context) -> dict[str, str]:
 
     Raises ConfigError when it asks for instances that the dataset does not have: before the mapping, not after it.
     """
+    dataset, reasons = context.dataset, _without_instances(context)
+    if context.config.georeference.enabled == "never":
+        reasons["georeference"] = "georeference.enabled=never"
+    if not dataset.queries:
+        reasons |= dict.fromkeys(("localize", "evaluate", "report"), "the dataset has no queries")
+    elif dataset.truth is None:
+        reasons["evaluate"] = "the dataset has no true poses (dataset.ground_truth) to compare with"
+    elif needs_alignment(context) and not reference_poses(context):
+        reasons["evaluate"] = (
+            "the map has a frame of its own, and no pose of a db image is known to align it with (dataset.reference)"
+        )
+    return reasons
+
+
+def _without_instances(context: Context) -> dict[str, str]:
+    """The verbs about instances that are left out. Raises ConfigError as `left_out`."""
     dataset, settings = context.dataset, context.config.recognition
     without = dataset.labels.masks is None and not context.makes_labels
     if context.uses_instances and without:
@@ -72,18 +88,8 @@ def left_out(context: Context) -> dict[str, str]:
         reasons |= dict.fromkeys(("label", "train", "recognise"), none)
     elif settings.weights or settings.published:
         reasons["train"] = "the configuration names a trained network"
-    if context.config.georeference.enabled == "never":
-        reasons["georeference"] = "georeference.enabled=never"
     if not context.uses_instances:
         reasons["index"] = "neither the search nor the matcher of this configuration asks for instances"
-    if not dataset.queries:
-        reasons |= dict.fromkeys(("localize", "evaluate", "report"), "the dataset has no queries")
-    elif dataset.truth is None:
-        reasons["evaluate"] = "the dataset has no true poses (dataset.ground_truth) to compare with"
-    elif needs_alignment(context) and not reference_poses(context):
-        reasons["evaluate"] = (
-            "the map has a frame of its own, and no pose of a db image is known to align it with (dataset.reference)"
-        )
     return reasons
 
 
