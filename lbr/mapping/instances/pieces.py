@@ -23,7 +23,7 @@ COVERED, MIN_AREA = (
     0.06,
     0.1,
 )  # a point tells of so much around it; together they must tell of this area (reach squared)
-LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.35, 0.25, 0.8, 0.6, 0.8
+LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.6, 0.25, 0.8, 0.6, 0.8
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,11 @@ from lbr.mapping.instances.texture import Texture
 BIN = 5  # columns of cells that are judged together
 BAND = 16  # rows of cells
 SHOWN = 0.3  # of a band and a bin, or of a part: with less of it they tell nothing
-EDGE_GAIN = 1.0  # what a seam from top to bottom is worth, in shares of the price of a cut
+EDGE_GAIN = 0.6  # what a seam from top to bottom is worth, in shares of the price of a cut
 LOWEST = 40  # percentile over the height: a seam shows in most of it, a window does not
-WEIGHTS = np.array([1.0, 2.0, 2.0, 1.5], np.float32)  # of L, a, b and of how much detail there is
+WEIGHTS = np.array([0.5, 2.0, 2.0, 1.0], np.float32)  # of L, a, b and of how much detail there is
+GREY_WEIGHTS = np.array([1.0, 0.0, 0.0, 1.0], np.float32)  # where the photographs have no colour
+GREY = 1.5  # standard deviation of a and b
 
 
 def cut(texture: Texture, columns: tuple[float, float], price: float, alike: float) -> list[tuple[int, int]]:
@@ -122,8 +124,9 @@ def _profile(texture: Texture) -> tuple[np.ndarray, np.ndarray]:
     lab = texture.lab.astype(np.float32)
     grey = lab[..., 0]
     detail = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4
-    channels = np.concatenate([lab, detail[..., None]], -1) * WEIGHTS
     shown = (texture.views > 0).astype(np.float32)[..., None]
+    coloured = lab[texture.views > 0][:, 1:].std(axis=0).max(initial=0) > GREY
+    channels = np.concatenate([lab, detail[..., None]], -1) * (WEIGHTS if coloured else GREY_WEIGHTS)
     total, weight = _pooled(channels * shown), _pooled(shown)
     return total / np.maximum(weight, 1e-6), weight
 
