@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lbr.errors import DataError
+from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import build_model, model_arrays, posed_cameras, read_model, read_models, write_models
 from lbr.localization.localizer import Localizer
@@ -67,6 +68,15 @@ def test_a_query_is_localized_in_its_place_and_says_which(worlds: list[ExactWorl
         assert result.reference in world.poses
         metres, radians = pose_error(result.estimate.pose, truth)
         assert metres < 1e-4 and radians < 1e-5
+
+
+def test_an_unknown_focal_length_is_estimated_in_each_place(worlds: list[ExactWorld], two_places: Map):
+    localizer, truth = Localizer(two_places), arc_poses(9, seed=5)[4]
+    for number, world in enumerate(worlds):
+        result = localizer.localize_features(world.features(truth), guess_camera(640, 480))
+        assert result.status == "refined" and result.place == number
+        assert result.camera.focal[0] == pytest.approx(600, rel=0.02), "guessed 768; without the distortion"
+        assert pose_error(result.estimate.pose, truth)[0] < 0.1
 
 
 def test_one_model_stays_as_it_is(worlds: list[ExactWorld]):

@@ -31,6 +31,7 @@ OUTPUTS = {
     "pairs": ("pairs-mapping.txt",),
     "match": ("matches.h5",),
     "reconstruct": ("sfm", "map"),
+    "georeference": ("map/georeference.json",),
     "localize": ("runs/default/localizations.jsonl", "runs/default/poses.txt"),
     "evaluate": ("runs/default/report.json", "runs/default/report.md"),
     "report": ("runs/default/report.html",),
@@ -129,7 +130,7 @@ def test_a_second_run_reuses_everything_and_says_so(copied: Path, capsys: pytest
     lines = [line for line in capsys.readouterr().out.splitlines() if line.split(" ")[0] in STAGES]
     assert sorted(line.split()[0] for line in lines if " skipped: " in line) == sorted(OF_INSTANCES)
     made = [line for line in lines if " skipped: " not in line]
-    assert len(made) == 8
+    assert len(made) == 9
     assert all(line.endswith("[reused]") for line in made if not line.startswith(("evaluate", "report")))
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
@@ -160,7 +161,7 @@ def test_thresholds_of_localization_touch_nothing_upstream(copied: Path, capsys:
     overrides = ["localization.pnp.max_error_px=6", "localization.refinement.enabled=false", "run=plain"]
     assert main(["run", "--config", str(copied), *overrides]) == 0
     out = capsys.readouterr().out
-    assert out.count("[reused]") == 5 and "3 verified" in out
+    assert out.count("[reused]") == 6 and "3 verified" in out
 
 
 def test_two_runs_are_compared_query_by_query(copied: Path, capsys: pytest.CaptureFixture):
