@@ -35,6 +35,7 @@ class VerificationSettings(Settings):
     min_kept: float = Field(default=0.5, ge=0)
     min_support: int | None = Field(default=None, ge=4)
     hopeful_inliers: int = Field(default=8, ge=4)
+    sure_support: int | None = Field(default=None, ge=4, description="with less, a place is sampled a second time")
 
 
 class SearchSettings(Settings):
@@ -139,15 +140,15 @@ class Search:
         return self.best
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
-        """Of attempts that are not verified; the first where they are equal."""
+        """The verified, then the stronger of two attempts; the first where they are equal."""
         if one is None or other is None:
             return one or other
         return other if self._strength(other) > self._strength(one) else one
 
-    def _strength(self, attempt: Attempt) -> tuple[float, int]:
+    def _strength(self, attempt: Attempt) -> tuple[bool, float, int]:
         """Support counts first where it is what verifies."""
         support = 0.0 if self.settings.verification.min_support is None else attempt.support
-        return support, attempt.estimate.num_inliers
+        return attempt.verified, support, attempt.estimate.num_inliers
 
     def _spent(self, start: float) -> bool:
         settings = self.settings
@@ -191,13 +192,24 @@ class Search:
         return best
 
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
-        """The pose of one place, judged; None when there is none."""
+        """The pose of one place, judged; None when there is none.
+
+        Where support verifies, and a first pose has little of it, a second one is drawn from closer pairs.
+        """
         with self.log.timed("pose"):
             pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
-            if len(pairs) < self._fewest():
-                return None
-            seed = self._seed(self.log.counts["clusters"] - 1)
-            estimate = estimate_pose(pairs, self.camera, self.settings.pnp, seed)
+        first = self._estimated(pairs, self.settings.pnp)
+        sure = self.settings.verification.sure_support
+        if sure is None or (first is not None and first.support >= sure):
+            return first
+        closer = self.settings.pnp.model_copy(update={"max_error_px": self.settings.pnp.max_error_px / 2})
+        return self._better(first, self._estimated(pairs, closer))
+
+    def _estimated(self, pairs: Correspondences, settings: PnpSettings) -> Attempt | None:
+        if len(pairs) < self._fewest():
+            return None
+        with self.log.timed("pose"):
+            estimate = estimate_pose(pairs, self.camera, settings, self._seed(self.log.counts["clusters"] - 1))
         if estimate is None:
             return None
         votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
