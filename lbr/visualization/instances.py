@@ -49,23 +49,40 @@ def preview(
 
 def plan_picture(xy: np.ndarray, labels: np.ndarray, cameras: np.ndarray, size: int = 1200) -> np.ndarray:
     """Points [N, 2] from above, coloured by instance int [N] (0 grey), and the cameras [I, 2]: RGB, at most `size` a
-    side."""
-    together = np.concatenate([np.percentile(xy, [1, 99], axis=0), cameras])
-    low, high = together.min(axis=0), together.max(axis=0)
+    side.
+
+    Wide empty stretches are shortened: places far from each other would be two dots. Far points are left out.
+    """
+    low, high = np.percentile(xy, [1, 99], axis=0)
+    inside = ((xy >= low) & (xy <= high)).all(axis=1) | (labels > 0)
+    xy, labels = xy[inside], labels[inside]
+    near = _without_gaps(np.concatenate([xy, cameras]))
+    low, high = near.min(axis=0), near.max(axis=0)
     scale = (size - 40) / max(float(np.max(high - low)), 1e-9)
     width, height = (np.ceil((high - low) * scale).astype(int) + 40).tolist()
-
-    def place(at: np.ndarray) -> np.ndarray:
-        return (at - low) * scale * [1, -1] + [20, height - 20]
-
-    picture = np.full((height, width, 3), 255, np.uint8)
+    placed = (near - low) * scale * [1, -1] + [20, height - 20]
+    points, feet = placed[: len(xy)], placed[len(xy) :]
     order = np.argsort(labels > 0, kind="stable")
     shades = palette.by_instance(labels[order])
-    picture = draw_points(picture, place(xy[order]), np.where((labels[order] > 0)[:, None], shades, 215), 1.2)
-    picture = draw_points(picture, place(cameras), palette.rgb(palette.INK), 2.2, filled=False)
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture = draw_points(picture, points[order], np.where((labels[order] > 0)[:, None], shades, 215), 1.2)
+    picture = draw_points(picture, feet, palette.rgb(palette.INK), 2.2, filled=False)
     for number in np.unique(labels[labels > 0]).tolist():
-        _write(picture, str(number), np.median(place(xy[labels == number]), axis=0))
+        _write(picture, str(number), np.median(points[labels == number], axis=0))
     return picture
+
+
+def _without_gaps(xy: np.ndarray) -> np.ndarray:
+    """Positions [N, 2] with every stretch of an axis where nothing is, if it is longer than a third of all, made
+    short."""
+    moved = np.empty_like(xy)
+    for axis in range(2):
+        values, inverse = np.unique(xy[:, axis], return_inverse=True)
+        steps = np.diff(values)
+        wide = steps > max(float(steps.sum()) / 3, 1e-9)
+        steps[wide] = 0.1 * steps[~wide].sum()
+        moved[:, axis] = np.append(0.0, np.cumsum(steps))[inverse]
+    return moved
 
 
 def wall_picture(painted: np.ndarray, cuts: Sequence[tuple[int, int, int]], width: int = 1400) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +200,10 @@ def test_the_baseline_makes_labels_too(own: Path):
     assert main(["label", "--config", str(own), *change]) == 0
     shares = [np.mean(ids > 0) for ids in labels_of(own).values()]
     assert 0.2 < np.mean(shares) < 0.9
+
+
+def test_no_torch_is_needed(labelled: Path):
+    run = f"main(['label', '--config', {str(labelled)!r}])"
+    code = f"import sys; from lbr.cli import main; {run}; print('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "[reused]" in told and told.split()[-1] == "False"
