@@ -209,7 +209,7 @@ class Search:
         if len(pairs) < self._fewest():
             return None
         with self.log.timed("pose"):
-            estimate = estimate_pose(pairs, self.camera, settings, self._seed(self.log.counts["clusters"] - 1))
+            estimate = estimate_pose(pairs, self.camera, settings, self.seed_of(self.log.counts["clusters"] - 1))
         if estimate is None:
             return None
         votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
@@ -249,7 +249,7 @@ class Search:
         names = tuple(self.scene.names[i] for i in images)
         self.log.steps.append(SearchStep(source, names, matches, inliers, of_image, outcome))
 
-    def _seed(self, number: int) -> int:
+    def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
 

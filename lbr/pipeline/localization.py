@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from lbr.errors import DataError
@@ -11,7 +12,7 @@ from lbr.parallel import num_cores
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
-from lbr.pipeline.workers import LocalizeQuery
+from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
 from lbr.retrieval.candidates import pairs_file
 from lbr.types import Status
@@ -28,8 +29,10 @@ def localize(context: Context) -> list[Report]:
         return [reused(output)]
 
     def pack(work: Making) -> str:
-        lines = [work.parts.get(query.name)["line"].tobytes().decode() for query in queries]
-        write_text(output, "".join(f"{line}\n" for line in lines))
+        done = work.parts.keys()
+        text = "\n".join(work.parts.get(key)["line"].tobytes().decode() for key in done)
+        lines = {json.loads(line)["query"]: line for line in text.splitlines()}
+        write_text(output, "".join(f"{lines[query.name]}\n" for query in queries))
         records = read_localizations(output)
         write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
         known = problems_of(workspace.query_features)
@@ -37,8 +40,16 @@ def localize(context: Context) -> list[Report]:
         statuses = Counter(r["status"] for r in records)
         return f"{len(records)} queries: " + ", ".join(f"{statuses[s]} {s}" for s in Status)
 
-    items = {query.name: query for query in queries}
-    return [make_of_items(context, output, recipe, items, _worker(context), pack)]
+    worker, items = _worker(context), {query.name: query for query in queries}
+    if not context.config.localization.rig:
+        return [make_of_items(context, output, recipe, items, worker, pack)]
+    if not any(query.place for query in queries):
+        raise DataError(
+            "localization.rig=true, but no query stands in a rig: a robotcar dataset with dataset.cameras of two sides "
+            "or more and their extrinsics/<side>_extrinsics.txt has one"
+        )
+    moments = group_moments(queries)
+    return [make_of_items(context, output, recipe, moments, LocalizeMoment(worker), pack)]
 
 
 def _recipe(context: Context) -> Recipe:

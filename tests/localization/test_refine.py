@@ -4,9 +4,9 @@ import pytest
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import project
 from lbr.localization.correspondences import lift
+from lbr.localization.guided import guided_match, make_guide
 from lbr.localization.pnp import PnpSettings, estimate_pose
-from lbr.localization.guided import guided_match, make_guide, match_beyond_chance
-from lbr.localization.refine import RefinementSettings, covisible_frames, refine_with_frames, search_radii
+from lbr.localization.refine import RefinementSettings, covisible_frames, refine_with_frames
 from lbr.mapping.map import Map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
