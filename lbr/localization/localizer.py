@@ -15,6 +15,7 @@ from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.images import exif_focal_px, image_size, read_image
+from lbr.localization.clurefpos import refine_as_published
 from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
 from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
 from lbr.mapping.map import Map, open_map
@@ -150,7 +151,11 @@ class Localizer:
         return None
 
     def _refined(self, features: LocalFeatures, found: Attempt) -> Refined | None:
-        return refine_with_frames(self.scene, features, found.estimate, found.pairs, self.settings.refinement)
+        settings = self.settings.refinement
+        if settings.method == "clurefpos":
+            match = partial(self._match, features)
+            return refine_as_published(self.scene, features, found.estimate, found.reference, match, settings)
+        return refine_with_frames(self.scene, features, found.estimate, found.pairs, settings)
 
     def _conclude(self, search: Search, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs
