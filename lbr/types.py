@@ -18,17 +18,31 @@ from lbr.geometry.pose import Pose
 
 __all__ = [
     "Camera", "Candidates", "Correspondences", "InstancePrediction", "InstanceVocabulary", "LocalFeatures",
-    "Localization", "Matches", "Pose", "PoseEstimate", "Query", "RecognisedInstances", "SearchStep", "Status",
+    "Localization", "Matches", "Pose", "PoseEstimate", "Query", "RecognisedInstances", "RigPlace", "SearchStep",
+    "Status",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Query:
-    """A photograph to localize. `camera` is None when nobody gave its intrinsics; `condition` groups results."""
+    """A photograph to localize. `camera` is None when nobody gave its intrinsics; `condition` groups results.
+
+    place: where it stands in a rig of cameras that took photographs at one moment; None for a single camera.
+    """
 
     name: str
     camera: Camera | None = None
     condition: str = "all"
+    place: RigPlace | None = None
+
+
+@dataclass(frozen=True)
+class RigPlace:
+    """One camera of a rig at one moment. side: its name in the rig. cam_from_rig: its pose there, metres."""
+
+    moment: str
+    side: str
+    cam_from_rig: Pose
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from lbr.datasets.dataset import Dataset
@@ -19,10 +20,12 @@ from lbr.datasets.reading import (
 )
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.files import read_text
 from lbr.io.images import list_images
 from lbr.io.text_lists import Problem
 from lbr.settings import ConfigPath
-from lbr.types import Query
+from lbr.types import Query, RigPlace
 
 REFERENCE = "overcast-reference"
 MODELS = ("3D-models/sfm-sift", "3D-models", "3D-models/all-merged")
@@ -44,6 +47,7 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
     image_root = first_folder(settings.root, ("images",), "images of RobotCar-Seasons")
     model = model_folder(settings.root, MODELS)
     problems: list[Problem] = []
+    rig = read_rig(settings.root, settings.cameras, problems) if len(settings.cameras) > 1 else {}
     cameras, poses = modelled_images(image_root, model, problems)
     mapped = {name: camera for name, camera in cameras.items() if side_of(name) in settings.cameras}
     if not mapped:
@@ -51,7 +55,9 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
     lists = sorted(settings.root.glob(QUERY_LISTS))
     queries = listed_queries(lists, problems) if lists else _unlisted_queries(image_root, mapped)
     queries = tuple(
-        Query(q.name, q.camera, PurePosixPath(q.name).parts[0]) for q in queries if side_of(q.name) in settings.cameras
+        Query(q.name, q.camera, PurePosixPath(q.name).parts[0], _place(q.name, rig))
+        for q in queries
+        if side_of(q.name) in settings.cameras
     )
     labels = settings.find_labels(settings.root, problems)
     return Dataset(
@@ -59,6 +65,29 @@ def load_robotcar(settings: RobotCarSettings) -> Dataset:
         tuple(problems), result_name, settings.root / "stylized", f"{REFERENCE}/",
         labels, turned=turned_photographs(image_root, mapped, queries),
     )  # fmt: skip
+
+
+def read_rig(root: Path, sides: Iterable[Side], problems: list[Problem]) -> dict[str, Pose]:
+    """cam_from_vehicle of the cameras, from extrinsics/<side>_extrinsics.txt, camera-to-vehicle matrices 4 x 4.
+
+    A file that is missing or no rigid transform is a problem: its camera stands in no rig.
+    """
+    rig: dict[str, Pose] = {}
+    for side in sides:
+        path = root / "extrinsics" / f"{side}_extrinsics.txt"
+        try:
+            matrix = np.array([float(v) for v in read_text(path).split()]).reshape(4, 4)
+            rig[side] = Pose(matrix[:3, :3], matrix[:3, 3]).inverse()
+        except (ValueError, OSError, DataError) as error:
+            why = f"no 4 x 4 camera-to-vehicle transform ({error}); the camera '{side}' stands in no rig"
+            problems.append(Problem(str(path), why))
+    return rig
+
+
+def _place(name: str, rig: Mapping[str, Pose]) -> RigPlace | None:
+    """night/rear/123.jpg: the side 'rear' at the moment night/123.jpg."""
+    side, path = side_of(name), PurePosixPath(name)
+    return RigPlace(str(path.parent.parent / path.name), side, rig[side]) if side in rig else None
 
 
 def side_of(name: str) -> str:

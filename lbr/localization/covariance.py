@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lbr.geometry.camera import Camera
@@ -20,10 +22,31 @@ def pose_covariance(
     gradients, here of the Cauchy loss c log(1 + |r|^2 / c), c = loss_scale_px^2. It needs no noise level, as the
     residuals tell it. A solver's own covariance assumes one pixel of noise and no outliers.
     """
-    local = pose.apply(points3d)
-    residual = img_from_cam(camera, local) - points2d
-    seen = np.isfinite(residual).all(axis=1)
-    residual, jacobian = residual[seen], _jacobian(camera, pose, local[seen])
+    return _sandwich(*_linearised(camera, Pose.identity(), pose, points2d, points3d), loss_scale_px)
+
+
+def rig_covariance(
+    cameras: Sequence[Camera], cams_from_rig: Sequence[Pose], pose: Pose, view: np.ndarray, points2d: np.ndarray,
+    points3d: np.ndarray, loss_scale_px: float,
+) -> np.ndarray | None:  # fmt: skip
+    """As `pose_covariance`, of rig_from_world `pose`, from what all its cameras see; view: int [N], which of them."""
+    parts = [
+        _linearised(camera, cam_from_rig, pose, points2d[view == v], points3d[view == v])
+        for v, (camera, cam_from_rig) in enumerate(zip(cameras, cams_from_rig, strict=True))
+    ]
+    return _sandwich(np.concatenate([r for r, _ in parts]), np.concatenate([j for _, j in parts]), loss_scale_px)
+
+
+def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> np.ndarray | None:
+    """The covariance of a rig's pose as that of one of its cameras: (w, v) are turned with the camera."""
+    if covariance is None:
+        return None
+    turned = np.kron(np.eye(2), cam_from_rig.R)
+    return turned @ covariance @ turned.T
+
+
+def _sandwich(residual: np.ndarray, jacobian: np.ndarray, loss_scale_px: float) -> np.ndarray | None:
+    """From residuals [N, 2] and their jacobians [N, 2, 6]."""
     count = 2 * len(residual)
     if count <= 6:
         return None
@@ -40,15 +63,26 @@ def pose_covariance(
     return (covariance + covariance.T) / 2 if np.isfinite(covariance).all() else None
 
 
-def _jacobian(camera: Camera, pose: Pose, local: np.ndarray) -> np.ndarray:
+def _linearised(
+    camera: Camera, cam_from_rig: Pose, pose: Pose, points2d: np.ndarray, points3d: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals float64 [K, 2] of the points in view, and their jacobians [K, 2, 6] with (w, v) of `pose`."""
+    local = (cam_from_rig @ pose).apply(points3d)
+    residual = img_from_cam(camera, local) - points2d
+    seen = np.isfinite(residual).all(axis=1)
+    return residual[seen], _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
+
+
+def _jacobian(camera: Camera, cam_from_rig: Pose, pose: Pose, local: np.ndarray, points3d: np.ndarray) -> np.ndarray:
     """float64 [N, 2, 6]: change of the projections of `local` [N, 3] (camera frame) with (w, v).
 
-    A point moves by w x (R X) + v; the projection's own derivative is taken by central differences, for any camera.
+    In the rig's frame a point moves by w x (R X) + v; the projection's own derivative is taken by central differences,
+    for any camera.
     """
     step = STEP * np.abs(local[:, 2:])
     moved = [(img_from_cam(camera, local + step * e) - img_from_cam(camera, local - step * e)) for e in np.eye(3)]
-    of_point = np.stack(moved, axis=2) / (2 * step[:, :, None])
-    x, y, z = (local - pose.t).T
+    of_point = np.stack(moved, axis=2) / (2 * step[:, :, None]) @ cam_from_rig.R
+    x, y, z = (np.asarray(points3d, np.float64) @ pose.R.T).T
     zero = np.zeros_like(x)
     turned = np.stack([zero, z, -y, -z, zero, x, y, -x, zero], axis=1).reshape(-1, 3, 3)
     return np.concatenate([of_point @ turned, of_point], axis=2)

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
+from lbr.localization.clurefpos import refine_as_published
 from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
 from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
 from lbr.mapping.map import Map, open_map
@@ -28,6 +29,7 @@ from lbr.types import Candidates, LocalFeatures, Localization, Matches, PoseEsti
 class LocalizationSettings(SearchSettings):
     matcher: MatcherConfig = NearestSettings(ratio=0.8)
     refinement: RefinementSettings = RefinementSettings()
+    rig: bool = Field(default=False, description="cameras of one moment as one query (lbr.localization.rig)")
 
 
 class Localizer:
@@ -89,19 +91,11 @@ class Localizer:
         candidates: Candidates | Iterable[Candidates] | None = None,
     ) -> Localization:  # fmt: skip
         """Localize a query from its features (of the map's kind). The same seed and name give the same pose."""
-        log = Log()
-        features = replace(features, descriptors=features.descriptors.astype(np.float32, copy=False))
-        camera = camera or guess_camera(*features.image_size)
-        if not camera.is_known:
-            log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")
-        if problem := self._unusable(features, camera):
-            return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
-        search = Search(
-            self.scene, features, camera, self.settings, f"{self.seed}/{name}",
-            lambda images: self._match(features, images),
-            partial(self._refined, features) if self.settings.refinement.enabled else None, log,
-        )  # fmt: skip
-        found = search.run(self._steps(candidates))
+        search = self.new_search(features, camera, name)
+        if isinstance(search, Localization):
+            return search
+        log, camera = search.log, search.camera
+        found = search.run(self.steps(candidates))
         log.counts["candidates"] = len(log.tried)
         if found is None:
             most = max(map(len, search.matched.values()), default=0)
@@ -109,7 +103,22 @@ class Localizer:
             return self._result(name, Status.FAILED, reason, None, camera, log)
         return self._conclude(search, found, name, log)
 
-    def _steps(self, candidates: Candidates | Iterable[Candidates] | None) -> Iterator[Candidates]:
+    def new_search(self, features: LocalFeatures, camera: Camera | None, name: str) -> Search | Localization:
+        """The search for one query, not begun; its failed result where nothing can be searched for."""
+        log = Log()
+        features = replace(features, descriptors=features.descriptors.astype(np.float32, copy=False))
+        camera = camera or guess_camera(*features.image_size)
+        if not camera.is_known:
+            log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")
+        if problem := self._unusable(features, camera):
+            return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
+        return Search(
+            self.scene, features, camera, self.settings, f"{self.seed}/{name}",
+            lambda images: self._match(features, images),
+            partial(self._refined, features) if self.settings.refinement.enabled else None, log,
+        )  # fmt: skip
+
+    def steps(self, candidates: Candidates | Iterable[Candidates] | None) -> Iterator[Candidates]:
         if candidates is None:
             yield Candidates(self.scene.names, (0.0,) * len(self.scene), "exhaustive")
         elif isinstance(candidates, Candidates):
@@ -144,7 +153,11 @@ class Localizer:
         return None
 
     def _refined(self, features: LocalFeatures, found: Attempt) -> Refined | None:
-        return refine_with_frames(self.scene, features, found.estimate, found.pairs, self.settings.refinement)
+        settings = self.settings.refinement
+        if settings.method == "clurefpos":
+            match = partial(self._match, features)
+            return refine_as_published(self.scene, features, found.estimate, found.reference, match, settings)
+        return refine_with_frames(self.scene, features, found.estimate, found.pairs, settings)
 
     def _conclude(self, search: Search, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import Field
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
-from lbr.localization.covariance import pose_covariance
+from lbr.localization.covariance import pose_covariance, rig_covariance
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
@@ -86,6 +87,69 @@ def refine_pose(
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
     covariance = pose_covariance(estimated, refined, pairs.points2d[mask], pairs.points3d[mask], loss_scale_px)
     return PoseEstimate(refined, mask, covariance, estimated)
+
+
+@dataclass(frozen=True, eq=False)
+class RigPairs:
+    """2D-3D pairs of several cameras. points2d: float64 [M, 2] pixels of camera view[m], int [M]; points3d: [M, 3].
+
+    cameras, cams_from_rig: [V], the rig's.
+    """
+
+    points2d: np.ndarray
+    points3d: np.ndarray
+    view: np.ndarray
+    cameras: tuple[Camera, ...]
+    cams_from_rig: tuple[Pose, ...]
+
+    def errors(self, rig_from_world: Pose) -> np.ndarray:
+        """Pixels float64 [M]; inf behind a camera."""
+        found = np.full(len(self.view), np.inf)
+        for v, (camera, cam_from_rig) in enumerate(zip(self.cameras, self.cams_from_rig, strict=True)):
+            of = self.view == v
+            pose = cam_from_rig @ rig_from_world
+            found[of] = reprojection_errors(camera, pose, self.points2d[of], self.points3d[of])
+        return found
+
+    def arguments(self) -> tuple[list[int], list[pycolmap.Rigid3d], list[pycolmap.Camera]]:
+        """As pycolmap takes them."""
+        rigid, cameras = [to_rigid3d(p) for p in self.cams_from_rig], [to_pycolmap_camera(c) for c in self.cameras]
+        return self.view.tolist(), rigid, cameras
+
+
+def estimate_rig_pose(pairs: RigPairs, settings: PnpSettings, seed: int) -> tuple[Pose, np.ndarray] | None:
+    """rig_from_world by RANSAC over the generalised three-point solver, and its inliers, bool [M]; None without one."""
+    if len(pairs.view) < MIN_PAIRS:
+        return None
+    options = pycolmap.RANSACOptions(
+        max_error=settings.max_error_px, confidence=settings.confidence, min_num_trials=settings.min_iterations,
+        max_num_trials=settings.max_iterations, random_seed=seed,
+    )  # fmt: skip
+    found = pycolmap.estimate_generalized_absolute_pose(pairs.points2d, pairs.points3d, *pairs.arguments(), options)
+    if found is None or not np.any(found["inlier_mask"]):
+        return None
+    return from_rigid3d(found["rig_from_world"]), np.asarray(found["inlier_mask"], bool)
+
+
+def refine_rig_pose(
+    pairs: RigPairs, mask: np.ndarray, pose: Pose, loss_scale_px: float = 1.0
+) -> tuple[Pose, np.ndarray | None] | None:
+    """As `refine_pose`, for rig_from_world: the pose and its covariance [6, 6]; None where the solver fails."""
+    if np.count_nonzero(mask) < MIN_PAIRS:
+        return None
+    options = pycolmap.AbsolutePoseRefinementOptions()
+    options.loss_function_scale = loss_scale_px
+    found = pycolmap.refine_generalized_absolute_pose(
+        to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, *pairs.arguments(), options
+    )
+    if found is None or not np.isfinite(found["rig_from_world"].translation).all():
+        return None
+    refined = from_rigid3d(found["rig_from_world"])
+    covariance = rig_covariance(
+        pairs.cameras, pairs.cams_from_rig, refined, pairs.view[mask], pairs.points2d[mask], pairs.points3d[mask],
+        loss_scale_px,
+    )  # fmt: skip
+    return refined, covariance
 
 
 def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:

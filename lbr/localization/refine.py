@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +25,9 @@ class RefinementSettings(Settings):
     stands out from chance makes the next pose, around which the search is closer, down to max_error_px."""
 
     enabled: bool = True
+    method: Literal["guided", "clurefpos"] = Field(
+        default="guided", description="clurefpos: the published one (lbr.localization.clurefpos)"
+    )
     covisible_frames: int = Field(default=20, ge=1)
     max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="rotation between a frame and the estimate")
     radius_px: float = Field(default=24.0, gt=0, description="where a pose of few inliers is searched around")
@@ -32,6 +36,8 @@ class RefinementSettings(Settings):
     loss_scale_px: float = Field(default=0.5, gt=0, description="of the Cauchy loss")
     caution: float = Field(default=1.0, ge=0, description="what a pair by chance costs, where a right one gains 1")
     wide_points: int = Field(default=600, ge=10, description="points looked for in all rounds but the last")
+    iterations: int = Field(default=5, ge=1, description="of clurefpos")
+    min_track_length: int = Field(default=3, ge=2, description="of clurefpos: published obs_thresh")
 
 
 @dataclass(frozen=True, eq=False)

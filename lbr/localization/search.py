@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +18,8 @@ from lbr.localization.refine import Refined
 from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
+
+INSTANCE = "instance "  # how the sources of steps of instances begin
 
 
 class VerificationSettings(Settings):
@@ -35,7 +38,17 @@ class VerificationSettings(Settings):
     min_kept: float = Field(default=0.5, ge=0)
     min_support: int | None = Field(default=None, ge=4)
     hopeful_inliers: int = Field(default=8, ge=4)
+    min_pairs: int | None = Field(default=None, ge=4, description="a place with fewer is passed over: rec_th")
+    fallback_inliers: int | None = Field(default=None, ge=4, description="min_inliers of the fallback's steps: nv_th")
+    weak_image_inliers: int = Field(default=0, ge=0, description="a pose with fewer from its best image is none")
     sure_support: int | None = Field(default=None, ge=4, description="with less, a place is sampled a second time")
+
+    def of_step(self, source: str) -> VerificationSettings:
+        """The limits for a step of this source: the fallback may have its own."""
+        if self.fallback_inliers is None or source.startswith(INSTANCE):
+            return self
+        pairs = None if self.min_pairs is None else self.fallback_inliers
+        return self.model_copy(update={"min_inliers": self.fallback_inliers, "min_pairs": pairs})
 
 
 class SearchSettings(Settings):
@@ -43,6 +56,10 @@ class SearchSettings(Settings):
 
     pnp: PnpSettings = PnpSettings()
     verification: VerificationSettings = VerificationSettings()
+    min_track_length: int = Field(default=2, ge=2, description="points that fewer db images see are not used")
+    clusters: Literal["covisible", "steps"] = Field(
+        default="covisible", description="db images that share points are one place; or all of a step, as published"
+    )
     cluster_size: int = Field(default=15, ge=1, description="db images of one place that are tried together")
     max_clusters: int = Field(default=10, ge=1, description="places that one step is tried at")
     max_images: int | None = Field(default=None, ge=1, description="db images compared with one query")
@@ -115,7 +132,11 @@ class Search:
     refine: Callable[[Attempt], Refined | None] | None
     log: Log
     best: Attempt | None = None
+    limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.limits = self.settings.verification
 
     def run(self, steps: Iterator[Candidates]) -> Attempt | None:
         """Take steps until one is accepted or the budget is spent; the best attempt, None under weak_inliers."""
@@ -128,6 +149,7 @@ class Search:
                 continue
             with self.log.timed("match"):
                 self.matched.update(zip(images, self.match(images), strict=True))
+            self.limits = self.settings.verification.of_step(candidates.source)
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
             self._note(candidates.source, images, attempt)
@@ -180,7 +202,10 @@ class Search:
         best = None
         images = list(self.matched)
         counts = np.array([len(self.matched[i]) for i in images], np.int64)
-        clusters = seeded_clusters(self.scene, images, counts, self.settings.cluster_size, frozenset(new))
+        if self.settings.clusters == "steps":
+            clusters: Iterator[list[int]] = iter([list(new)])
+        else:
+            clusters = seeded_clusters(self.scene, images, counts, self.settings.cluster_size, frozenset(new))
         for number, cluster in enumerate(clusters):
             if number == self.settings.max_clusters:
                 break
@@ -198,6 +223,8 @@ class Search:
         """
         with self.log.timed("pose"):
             pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
+            if self.settings.min_track_length > 2:
+                pairs = pairs.select(self.scene.track_lengths[pairs.point_index] >= self.settings.min_track_length)
         first = self._estimated(pairs, self.settings.pnp)
         sure = self.settings.verification.sure_support
         if sure is None or (first is not None and first.support >= sure):
@@ -209,21 +236,24 @@ class Search:
         if len(pairs) < self._fewest():
             return None
         with self.log.timed("pose"):
-            estimate = estimate_pose(pairs, self.camera, settings, self._seed(self.log.counts["clusters"] - 1))
+            estimate = estimate_pose(pairs, self.camera, settings, self.seed_of(self.log.counts["clusters"] - 1))
         if estimate is None:
             return None
         votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
+        if votes.max() < self.limits.weak_image_inliers:
+            return None
         return self._judged(Attempt(estimate, pairs, int(votes.argmax()), int(votes.max())))
 
     def _fewest(self) -> int:
         """Inliers from which on a pose is worth a thought."""
-        limits = self.settings.verification
+        limits = self.limits
         by_support = self.refine is not None and limits.min_support is not None
-        return limits.hopeful_inliers if by_support else limits.weak_inliers
+        least = limits.hopeful_inliers if by_support else limits.weak_inliers
+        return max(least, limits.min_pairs or 0)
 
     def _judged(self, attempt: Attempt) -> Attempt:
         """Verified or not: by its inliers, and, where there is refinement, by what that makes of them."""
-        limits = self.settings.verification
+        limits = self.limits
         if self.refine is None:
             return replace(attempt, verified=attempt.has_support(limits))
         if limits.min_support is None:
@@ -234,8 +264,8 @@ class Search:
             return attempt
         with self.log.timed("refine"):
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
-        enough = attempt.refined is not None and attempt.support >= (limits.min_support or 0)
-        return replace(attempt, verified=enough and attempt.kept >= limits.min_kept)
+        enough = attempt.support >= (limits.min_support or 0) and attempt.kept >= limits.min_kept
+        return replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
 
     def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
@@ -245,11 +275,11 @@ class Search:
         elif attempt.verified:
             outcome = "accepted"
         else:
-            outcome = f"{inliers} inliers, {shortcoming(attempt, self.settings.verification)}"
+            outcome = f"{inliers} inliers, {shortcoming(attempt, self.limits)}"
         names = tuple(self.scene.names[i] for i in images)
         self.log.steps.append(SearchStep(source, names, matches, inliers, of_image, outcome))
 
-    def _seed(self, number: int) -> int:
+    def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
 

@@ -15,7 +15,7 @@ from lbr.pipeline.geography import on_earth, write_positions
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
-from lbr.pipeline.workers import LocalizeQuery
+from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
 from lbr.retrieval.candidates import pairs_file
 from lbr.types import Status
@@ -32,8 +32,10 @@ def localize(context: Context) -> list[Report]:
         return [reused(output)]
 
     def pack(work: Making) -> str:
-        lines = [work.parts.get(query.name)["line"].tobytes().decode() for query in queries]
-        records = [on_earth(json.loads(line), places) for line in lines]
+        done = work.parts.keys()
+        text = "\n".join(work.parts.get(key)["line"].tobytes().decode() for key in done)
+        found = {record["query"]: on_earth(record, places) for record in map(json.loads, text.splitlines())}
+        records = [found[query.name] for query in queries]
         write_text(output, "".join(f"{json.dumps(record)}\n" for record in records))
         for path in workspace.positions:
             remove(path)
@@ -45,8 +47,16 @@ def localize(context: Context) -> list[Report]:
         statuses = Counter(r["status"] for r in records)
         return f"{len(records)} queries: " + ", ".join(f"{statuses[s]} {s}" for s in Status)
 
-    items = {query.name: query for query in queries}
-    return [make_of_items(context, output, recipe, items, _worker(context), pack)]
+    worker, items = _worker(context), {query.name: query for query in queries}
+    if not context.config.localization.rig:
+        return [make_of_items(context, output, recipe, items, worker, pack)]
+    if not any(query.place for query in queries):
+        raise DataError(
+            "localization.rig=true, but no query stands in a rig: a robotcar dataset with dataset.cameras of two sides "
+            "or more and their extrinsics/<side>_extrinsics.txt has one"
+        )
+    moments = group_moments(queries)
+    return [make_of_items(context, output, recipe, moments, LocalizeMoment(worker), pack)]
 
 
 def _recipe(context: Context) -> Recipe:

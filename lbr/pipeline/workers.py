@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.features.labelling import POOL, favour_instances, labelled
+from lbr.geometry.pose import Pose
 from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile, features_to_arrays
 from lbr.io.images import ImageFolder, write_image
@@ -23,10 +24,11 @@ from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.cameras import SharedCamera
 from lbr.localization.localizer import LocalizationSettings, Localizer
+from lbr.localization.rig import View, localize_rig
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
-from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.searching import Asked, SearchedScene
 from lbr.recognition.masks import confident_mask, full_mask
 from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.pairs import Pair
@@ -81,11 +83,8 @@ class ExtractImage(Worker[str]):
     def make(self, name: str) -> Arrays:
         features = self.extractor.extract(self.images.read(name))
         if self.masks is not None:
-            mask = self.masks.mask(name)
-            features = (
-                features if mask is None else favour_instances(labelled(features, mask), self.config.max_keypoints)
-            )
-            features = features.top(self.config.max_keypoints)
+            mask, most = self.masks.mask(name), self.config.max_keypoints
+            features = features.top(most) if mask is None else favour_instances(labelled(features, mask), most)
         return features_to_arrays(features)
 
 
@@ -223,9 +222,11 @@ class LocalizeQuery(Worker[Query]):
         self.scene.open()
 
     def make(self, query: Query) -> Arrays:
+        return {"line": np.frombuffer(self.line(query, self._localize(query)).encode(), np.uint8)}
+
+    def line(self, query: Query, found: Localization) -> str:
         metres_per_unit = 1.0 if self.scene.map.units == "metres" else None
-        line = json.dumps(localization_to_json(self._localize(query), query.condition, metres_per_unit))
-        return {"line": np.frombuffer(line.encode(), np.uint8)}
+        return json.dumps(localization_to_json(found, query.condition, metres_per_unit))
 
     def _localize(self, query: Query) -> Localization:
         try:
@@ -246,6 +247,57 @@ class LocalizeQuery(Worker[Query]):
         asked = self.scene.ask(query.name, features)
         found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
         return replace(found, notes=(*notes, *asked.notes, *found.notes), instances=asked.instances)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The queries that a rig took at one moment. missing: sides of the rig that have none."""
+
+    queries: tuple[Query, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass
+class LocalizeMoment(Worker[Moment]):
+    """Moment -> `line`, the localizations of its queries as JSON, one a line."""
+
+    single: LocalizeQuery
+
+    def open(self) -> None:
+        self.single.open()
+
+    def make(self, moment: Moment) -> Arrays:
+        results: dict[str, Localization] = {}
+        notes = [f"no photograph of the camera '{side}' at this moment" for side in moment.missing]
+        asked: dict[str, tuple[Asked, View]] = {}
+        for query in moment.queries:
+            try:
+                camera = query.camera or camera_of_photograph(self.single.images.path(query.name))
+                found = self.single.scene.ask(query.name, self.single.file.read(query.name))
+            except DataError as error:
+                results[query.name] = Localization(query.name, Status.FAILED, str(error))
+                notes.append(f"{query.name} could not be used: {error}")
+                continue
+            place = query.place.cam_from_rig if query.place else Pose.identity()
+            asked[query.name] = found, View(query.name, found.features, camera, place, found.candidates)
+        for name, result in localize_rig(self.single.localizer, [view for _, view in asked.values()], notes).items():
+            told = asked[name][0]
+            results[name] = replace(result, notes=(*told.notes, *result.notes), instances=told.instances)
+        lines = [self.single.line(query, results[query.name]) for query in moment.queries]
+        return {"line": np.frombuffer("\n".join(lines).encode(), np.uint8)}
+
+
+def group_moments(queries: Sequence[Query]) -> dict[str, Moment]:
+    """{moment, or the name of a query that stands in no rig: its queries}, in the order of the first of each."""
+    grouped: dict[str, list[Query]] = {}
+    for query in queries:
+        grouped.setdefault(query.place.moment if query.place else query.name, []).append(query)
+    sides = dict.fromkeys(query.place.side for query in queries if query.place)
+    moments: dict[str, Moment] = {}
+    for key, members in grouped.items():
+        there = {query.place.side for query in members if query.place}
+        moments[key] = Moment(tuple(members), tuple(side for side in sides if there and side not in there))
+    return moments
 
 
 def _as_float32(features: LocalFeatures) -> LocalFeatures:

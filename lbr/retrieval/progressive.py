@@ -32,6 +32,7 @@ class ProgressiveCandidates(Settings):
     min_cosine: float = Field(default=-1.0, ge=-1, le=1, description="published global_score_th: 0.95")
     fallback: Literal["global", "list", "none"] = "global"
     fallback_images: int = Field(default=50, ge=0, description="compared at most once no instance was verified")
+    fallback_per_step: int | None = Field(default=None, ge=1, description="null: images_per_step; published: 1")
     path: ConfigPath | None = Field(default=None, description="pairs file of fallback=list: `query db` per line")
 
 
@@ -66,15 +67,16 @@ def progressive_search(
         rest = np.array(listed[: settings.fallback_images], np.int64)
     else:
         return
-    for start in range(0, len(rest), settings.images_per_step):
-        yield _step(index, rest[start : start + settings.images_per_step], likeness, settings.fallback)
+    size = settings.fallback_per_step or settings.images_per_step
+    for start in range(0, len(rest), size):
+        yield _step(index, rest[start : start + size], likeness, settings.fallback)
 
 
 def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
     """float64 [I]: how alike each db image is to the query; -inf below min_cosine."""
     likeness = np.zeros(len(index))
     if len(query.feature) and index.features.shape[1]:
-        cosines = index.features.astype(np.float32) @ query.feature
+        cosines = index.unit_features @ query.feature.astype(np.float32)
         likeness += np.where(cosines >= settings.min_cosine, settings.feature * cosines, -np.inf)
     return likeness + settings.overlap * instance_overlap(index, query)
 

@@ -1,0 +1,56 @@
+"""The published refinement ('clurefpos', METHOD.md 11), to be compared with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lbr.localization.correspondences import lift
+from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose, reprojection_errors
+from lbr.localization.refine import Refined, RefinementSettings
+from lbr.mapping.map import Map
+from lbr.types import LocalFeatures, Matches, PoseEstimate
+
+
+def published_frames(scene: Map, reference: int, estimate: PoseEstimate, settings: RefinementSettings) -> list[int]:
+    """The best image, and those that share points with it: first, the nearest first, those turned by at most
+    max_angle_deg from the estimate, then, up to covisible_frames, those that share most points."""
+    others = scene.covisible(reference)[0]
+    frames = np.concatenate([[reference], others]).astype(np.int64)
+    R, t = scene.poses[frames, :, :3], scene.poses[frames, :, 3]
+    distance = np.linalg.norm(-np.einsum("nji,nj->ni", R, t) - estimate.pose.centre, axis=1)
+    cosine = (np.einsum("nij,ij->n", R, estimate.pose.R) - 1) / 2
+    alike = np.flatnonzero(cosine >= np.cos(np.radians(settings.max_angle_deg)))
+    nearest = frames[alike[np.argsort(distance[alike], kind="stable")]]
+    rest = frames[~np.isin(frames, nearest)]
+    return [int(f) for f in np.concatenate([nearest, rest])[: settings.covisible_frames]]
+
+
+def refine_as_published(
+    scene: Map, query: LocalFeatures, estimate: PoseEstimate, reference: int,
+    match: Callable[[Sequence[int]], list[Matches]], settings: RefinementSettings,
+) -> Refined | None:  # fmt: skip
+    """Match the frames' points anew, drop short tracks and what reprojects farther than radius_px, take the inliers of
+    RANSAC at max_error_px, and refine the pose `iterations` times from those within max_error_px of it.
+
+    None when there are too few. support: all inliers, as nothing here tells those by chance.
+    """
+    frames = published_frames(scene, reference, estimate, settings)
+    pairs = lift(scene, query, frames, match(frames))
+    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    tracks = scene.track_lengths[pairs.point_index]
+    pairs = pairs.select((tracks >= settings.min_track_length) & (errors <= settings.radius_px))
+    sampled = estimate_pose(pairs, estimate.camera, PnpSettings(max_error_px=settings.max_error_px), 0)
+    if sampled is None:
+        return None
+    mask, moved = sampled.inliers, estimate
+    for _ in range(settings.iterations):
+        errors = reprojection_errors(moved.camera, moved.pose, pairs.points2d, pairs.points3d)
+        refined = refine_pose(
+            pairs, mask & (errors <= settings.max_error_px), moved.pose, moved.camera, settings.loss_scale_px
+        )
+        if refined is None:
+            return None
+        moved = refined
+    return Refined(moved, pairs, float(moved.num_inliers))
