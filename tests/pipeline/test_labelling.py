@@ -15,12 +15,13 @@ from lbr.cli import main
 from lbr.config import load_config
 from lbr.io.files import remove
 from lbr.io.images import image_size, list_images, write_image
-from lbr.io.labels import mask_path, read_mask, read_vocabulary
+from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.mapping.map import write_map
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import flow, left_out
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workspace import Recipe, Workspace, making, read_manifest
+from lbr.types import InstanceVocabulary
 from tests.street import row
 
 STREET = row(10)
@@ -207,3 +208,16 @@ def test_no_torch_is_needed(labelled: Path):
     code = f"import sys; from lbr.cli import main; {run}; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "[reused]" in told and told.split()[-1] == "False"
+
+
+def test_the_benchmark_scores_them_against_true_label_images(own: Path):
+    from benchmarks.labels import score_labels
+
+    truth = own.parent / "truth"
+    vocabulary = InstanceVocabulary(np.array([0, 0x0A141E, 0x0A1428, 0x14141E]), np.arange(4, dtype=np.int32))
+    for name in STREET.poses:
+        write_mask(mask_path(truth, name), STREET.photograph(name)[1], vocabulary)
+    write_vocabulary(truth / "vocabulary.txt", vocabulary)
+    scores = score_labels(Context(load_config(own, [f"dataset.labels={truth}", "instances.prefer_given=false"])))
+    assert len(scores.purity) == 3 and scores.purity.min() > 0.9 and scores.among_facades.min() > 0.97
+    assert scores.coverage.min() > 0.9 and scores.persistence.min() > 0.95 and scores.main.min() > 0.9
