@@ -21,7 +21,7 @@ from lbr.pipeline.stages import run_flow
 from lbr.pipeline.workspace import read_manifest
 from lbr.town import Shot, Town, build_town, photograph
 from lbr.town.conditions import CONDITIONS
-from lbr.town.export import write_photograph
+from lbr.town.export import keep_freed_memory, write_photograph
 from lbr.town.layouts import Files
 from lbr.town.viewpoints import look, query_shots, street_camera
 
@@ -69,6 +69,7 @@ def run() -> str:
 def _seconds(town: Town) -> dict[str, float]:
     """CPU seconds of a photograph on one core, its files written, by condition: the median of the same TIMED places."""
     cv2.setNumThreads(1)
+    keep_freed_memory()
     shots = query_shots(town, TIMED, "query/day", "milestone", np.random.default_rng(0))
     photograph(town, shots[0])  # builds the search tree, once for all photographs
     with TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import sys
 import time
@@ -26,6 +27,8 @@ from lbr.town.scenery import stage
 from lbr.town.viewpoints import Shot
 from lbr.town.world import Mapper, Town, build_town
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers of the two settings (malloc.h)
+_KEPT_BYTES = 2**25  # the most that glibc takes
 MAX_DEPTH_M = 65.535  # a depth file holds millimetres in 16 bits
 
 _town: Town | None = None  # the worker's copy, inherited or built once per process
@@ -123,10 +126,20 @@ def _workers(count: int, town: Town | None) -> Iterator[Mapper]:
         cv2.setNumThreads(threads)
 
 
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees: taking a picture's arrays from the system anew each time costs a fifth of
+    its time. Nothing where the C library has no such setting."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, 32 * _KEPT_BYTES)
+
+
 def _start(town: Town | None) -> None:
-    """Ready a worker: its town, and one thread for OpenCV."""
+    """Ready a worker: its town, its memory, and one thread for OpenCV."""
     global _town
     _town = town
+    keep_freed_memory()
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)
 
