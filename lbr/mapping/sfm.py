@@ -55,8 +55,12 @@ def structure_from_motion(
         two_view.min_inlier_ratio = settings.min_inlier_ratio
         two_view.ransac.random_seed = seed
         pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
-        models = _disjoint(_reconstruct(path, Path(folder), cameras, settings, seed), settings.min_model_size)
         given = {image.camera_id for image in placeholder.images.values() if cameras[image.name].source == "given"}
+        found = _reconstruct(path, Path(folder), given, len(placeholder.cameras), settings, seed)
+        models = _disjoint(found, settings.min_model_size)
+        for model in models:  # the global mapper holds all cameras or none
+            for camera_id in given.intersection(model.cameras):
+                model.cameras[camera_id].params = list(placeholder.cameras[camera_id].params)
         models = [refine_model(model, path, given, settings.refinement, seed) for model in models]
     if not models:
         raise DataError(
@@ -81,23 +85,27 @@ def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pyco
 
 
 def _reconstruct(
-    database: Path, folder: Path, cameras: Mapping[str, Camera], settings: SfmSettings, seed: int
+    database: Path, folder: Path, given: set[int], num_cameras: int, settings: SfmSettings, seed: int
 ) -> list[pycolmap.Reconstruction]:
     out = folder / "models"
     out.mkdir()
-    fixed = all(camera.source == "given" for camera in cameras.values())
-    found = (_global if settings.method == "global" else _incremental)(database, folder, out, fixed, settings, seed)
+    fixed = len(given) == num_cameras
+    if settings.method == "global":
+        found = _global(database, folder, out, fixed, settings, seed)
+    else:
+        found = _incremental(database, folder, out, set() if fixed else given, settings, seed, fixed)
     shutil.rmtree(out)
     return [model for model in found.values() if model.num_reg_images() >= settings.min_model_size]
 
 
 def _incremental(
-    database: Path, folder: Path, out: Path, fixed: bool, settings: SfmSettings, seed: int
+    database: Path, folder: Path, out: Path, given: set[int], settings: SfmSettings, seed: int, fixed: bool
 ) -> dict[int, pycolmap.Reconstruction]:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
     options.extract_colors = False
     options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
+    options.constant_cameras = given
     return pycolmap.incremental_mapping(database, folder, out, options)
 
 

@@ -66,6 +66,15 @@ def test_few_photographs_keep_their_camera_model(world: tuple):
     assert camera.model == "SIMPLE_RADIAL" and camera.params[1:3] == (320, 240)
 
 
+def test_given_intrinsics_stay_beside_others_that_are_refined(world: tuple):
+    _, keypoints, matches = world
+    cameras = {name: TRUE if i % 2 else guess_camera(640, 480) for i, name in enumerate(NAMES)}
+    (model,) = structure_from_motion(cameras, keypoints, matches, SfmSettings())
+    found, _ = posed_cameras(model)
+    assert all(found[name].params == TRUE.params for name in NAMES[1::2])
+    assert found[NAMES[0]].focal[0] == pytest.approx(600, rel=0.02)
+
+
 def test_given_intrinsics_stay(world: tuple):
     camera, error = run(world, TRUE)
     assert camera.params == pytest.approx(TRUE.params, abs=1e-12) and camera.model == "OPENCV"
