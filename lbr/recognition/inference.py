@@ -10,25 +10,33 @@ from torch.fx.experimental.optimization import fuse
 
 from lbr.recognition.network import Recognition, RecognitionNetwork
 from lbr.recognition.optimization import channels_last, uses_bfloat16
+from lbr.recognition.packing import can_pack, pack
 from lbr.recognition.settings import Precision
 
 PARTS = ("encoder", "decoder", "seghead")
 
 
 class ReadyNetwork(nn.Module):
-    """What a `RecognitionNetwork` predicts, in float32 whatever it computes in.
+    """What a `RecognitionNetwork` predicts, in float32 whatever it computes in; fastest for images of `size`.
 
     In bfloat16 its logits are within 2 % of the largest of float32's (tests/recognition/test_inference.py), as under
     autocast, whose casts of every weight at every call it saves.
     """
 
-    def __init__(self, network: RecognitionNetwork, precision: Precision, device: str) -> None:
+    def __init__(
+        self, network: RecognitionNetwork, precision: Precision, device: str, size: tuple[int, int] = (256, 256)
+    ) -> None:
         super().__init__()
         network = deepcopy(network).eval().requires_grad_(False)
         for part in PARTS:
             setattr(network, part, folded(getattr(network, part)))
         self.number = torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
         self.network = channels_last(network.to(self.number), device)
+        self.packed = 0
+        if can_pack(self.number, device):
+            example = torch.zeros(1, 3, size[1], size[0], dtype=self.number, device=device)
+            with torch.inference_mode():
+                self.packed = pack(self.network, example.to(memory_format=torch.channels_last))
 
     @torch.inference_mode()
     def forward(self, images: torch.Tensor) -> Recognition:

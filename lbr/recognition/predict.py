@@ -29,7 +29,9 @@ class Recognizer:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings.device)
-        self.network = ReadyNetwork(self.checkpoint.network, self.settings.precision, self.device)
+        self.network = ReadyNetwork(
+            self.checkpoint.network, self.settings.precision, self.device, self.checkpoint.input_size
+        )
 
     def predict(self, image: np.ndarray) -> InstancePrediction:
         """RGB uint8 [H, W, 3] -> what is where in it."""

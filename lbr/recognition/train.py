@@ -111,6 +111,11 @@ def _plan(
 
     kept = bool(agree(own, float(has_plan(folder))))
     plan = read_plan(folder) if kept else make()
+    if settings.training.epochs not in ("auto", plan.asked):
+        raise DataError(
+            f"{folder}: a training of {plan.asked} epochs was begun there, now {settings.training.epochs} are asked "
+            "for: name another folder, or remove it"
+        )
     if own.is_first and not kept:
         keep_plan(folder, plan)
     if own.is_first:

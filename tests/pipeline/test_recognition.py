@@ -128,14 +128,18 @@ def test_two_processes_train_through_the_command_line(fresh: Path, capsys: pytes
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lbr", "train",
         "--config", str(fresh), "recognition.training.epochs=1", "recognition.training.batch_size=4",
+        "recognition.training.max_minutes=9",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, env=environment, cwd=fresh.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("recognition.pt: 3 instances from 6 images, 1 epochs") == 1
     manifest = json.loads((fresh.parent / "work/recognition.pt.manifest.json").read_text())
-    assert manifest["plan"]["epochs"] == 1 and len(manifest["history"]) == 1
-    options = ["recognition.training.epochs=1", "recognition.training.batch_size=4"]
+    assert manifest["plan"]["epochs"] == 1 and 0 < manifest["plan"]["expected_minutes"] < 9
+    assert len(manifest["history"]) == 1
+    options = [
+        "recognition.training.epochs=1", "recognition.training.batch_size=4", "recognition.training.max_minutes=9",
+    ]  # fmt: skip
     assert run("train", fresh, *options) == 0 and "[reused]" in capsys.readouterr().out
 
 

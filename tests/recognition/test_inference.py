@@ -6,6 +6,7 @@ from torch import nn
 
 from lbr.recognition.inference import ReadyNetwork, folded
 from lbr.recognition.network import make_network
+from lbr.recognition.packing import PackedConvolution, can_pack
 from lbr.recognition.settings import DeepLabSettings, NetworkConfig, PspSettings
 
 NETWORKS = [
@@ -50,6 +51,22 @@ def test_bfloat16_is_within_its_tolerance(settings: NetworkConfig):
         assert 0 < (a - b).abs().max() <= 0.02 * b.abs().max()
     same = (found.segmentation.argmax(1) == exact.segmentation.argmax(1)).double().mean()
     assert same > 0.97
+
+
+@pytest.mark.parametrize("settings", NETWORKS, ids=lambda s: s.name)
+def test_convolutions_are_packed_with_what_follows_them(settings: NetworkConfig):
+    if not can_pack(torch.float32, "cpu"):
+        pytest.skip("this torch has no oneDNN operators")
+    ready = ReadyNetwork(lived_in(settings), "float32", "cpu", (96, 96))
+    packed = [m for m in ready.modules() if isinstance(m, PackedConvolution)]
+    assert ready.packed == len(packed) > 15
+    assert sum(isinstance(m, nn.Conv2d) for m in ready.modules()) < len(packed) / 4
+    left = sum(n.op == "call_function" and "add" in str(n.target) for n in ready.network.encoder.graph.nodes)
+    assert left == 0, "what is added is added by the convolution"
+    other = torch.randn(1, 3, 64, 128)
+    with torch.inference_mode():
+        wanted = lived_in(settings)(other)
+    assert (ready(other).segmentation - wanted.segmentation).abs().max() < 1e-4 * wanted.segmentation.abs().max()
 
 
 def test_what_cannot_be_followed_stays_as_it_is():

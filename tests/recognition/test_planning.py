@@ -84,6 +84,9 @@ def test_a_shortened_run_goes_on_as_it_was_planned(tmp_path: Path, images: list,
         train(images, VOCABULARY, chosen, tmp_path / "killed", 0)
     monkeypatch.setattr(training.Trainer, "_save", save)
     monkeypatch.setattr(training.Trainer, "cost", lambda trainer: never())
+    longer = settings(epochs=7, growing=(0.67, 1.0), holdout=0.25)
+    with pytest.raises(DataError, match="training of 1000000 epochs was begun there, now 7 are asked for"):
+        train(images, VOCABULARY, longer, tmp_path / "killed", 0)
     resumed, progress = train(images, VOCABULARY, chosen, tmp_path / "killed", 0)
     assert progress.epoch == 4
     weights = whole.network.state_dict()
