@@ -9,7 +9,10 @@ import pytest
 
 from lbr.cli import main
 from lbr.config import load_config
+from lbr.datasets import load_dataset
+from lbr.geometry.pose import Pose, pose_error
 from lbr.io.images import image_size, list_images
+from lbr.io.text_lists import read_poses
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "town.yaml")
 # Without recognition, which tests/pipeline/test_scripts.py runs on the same town.
@@ -68,3 +71,45 @@ def test_a_town_is_reused_and_another_one_is_refused(town: tuple[Path, list[str]
 def test_a_town_goes_into_a_folder_of_its_layout(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["town", "--config", CONFIG, f"dataset.root={tmp_path / 'elsewhere'}", "town.size=tiny"]) == 2
     assert "aachen_v1.1" in capsys.readouterr().err
+
+
+def test_three_cameras_of_a_moment_are_localized_as_one(town: tuple[Path, list[str]], capsys: pytest.CaptureFixture):
+    root, given = town
+    rig = [g for g in given if not g.startswith("workspace=")] + [f"workspace={root / 'rig'}", "localization.rig=true"]
+    if given[0].endswith("aachen"):
+        assert main(["run", "--from", "extract", "--config", CONFIG, *rig]) == 2
+        assert "no query stands in a rig" in capsys.readouterr().err
+        return
+    removed = next((root / FOLDERS["robotcar"] / "images" / "dusk" / "left").iterdir())
+    hidden = removed.rename(removed.with_suffix(".hidden"))
+    try:
+        code = main(["run", "--from", "extract", "--config", CONFIG, *rig, "dataset.cameras=[left,rear,right]"])
+    finally:
+        hidden.rename(removed)
+    assert code in (0, 1)
+    lines = (root / "rig/runs/default/localizations.jsonl").read_text().splitlines()
+    records = {record["query"]: record for record in map(json.loads, lines)}
+    assert list(records) == [
+        q.name for q in load_dataset(load_config(Path(CONFIG), [*rig[:-1], CAMERAS]).dataset).queries
+    ]
+    lost = records[f"dusk/left/{removed.name}"]
+    assert lost["status"] == "failed" and removed.name in lost["reason"]
+    beside = records[f"dusk/rear/{removed.name}"]
+    assert any("could not be used" in note for note in beside["notes"])
+    truth = read_poses(root / "ground_truth/poses.txt")
+    _same_rig(records, truth, [n for n, r in records.items() if r["pose"]])
+
+
+CAMERAS = "dataset.cameras=[left,rear,right]"
+
+
+def _same_rig(records: dict, truth: dict[str, Pose], posed: list[str]) -> None:
+    """Wherever two cameras of a moment have a pose, they stand to each other as the true ones do."""
+    compared = 0
+    for name in posed:
+        other = name.replace("/rear/", "/right/")
+        if "/rear/" in name and other in posed:
+            a, b = (Pose.from_quaternion(records[n]["pose"]["qvec"], records[n]["pose"]["tvec"]) for n in (name, other))
+            assert max(pose_error(b @ a.inverse(), truth[other] @ truth[name].inverse())) < 1e-6
+            compared += 1
+    assert compared

@@ -1,0 +1,146 @@
+"""What is found around a pose, beside what chance finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbr.geometry.pose import pose_error
+from lbr.localization.correspondences import quality_of, union
+from lbr.localization.guided import LEAST_PAIRS, make_guide, match_beyond_chance
+from lbr.localization.localizer import Localizer
+from lbr.localization.refine import RefinementSettings, refine_with_frames, search_radii
+from lbr.localization.search import VerificationSettings
+from lbr.mapping.map import Map
+from lbr.types import Correspondences, LocalFeatures, PoseEstimate, Status
+from tests.localization.test_localizer import settings
+from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
+
+POSE = arc_poses(7)[2]
+ALL = np.arange(5)
+
+
+@pytest.fixture(scope="module")
+def scene(world: ExactWorld) -> Map:
+    return world.map()
+
+
+def crowded(world: ExactWorld, num_right: int, num_wrong: int, likeness: float, seed: int = 0) -> LocalFeatures:
+    """Keypoints of POSE of which some are points, as alike as said, and others anything, anywhere."""
+    rng = np.random.default_rng(seed)
+    right = world.features(POSE).select(np.arange(num_right))
+    noise = unit_rows(num_right, 32, rng)
+    looks = likeness * right.descriptors + np.sqrt(1 - likeness**2) * noise
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    xy = rng.uniform(0, CAMERA.size, (num_wrong, 2)).astype(np.float32)
+    return LocalFeatures(
+        np.concatenate([right.keypoints, xy]), np.ones(num_right + num_wrong, np.float32),
+        np.concatenate([looks, unit_rows(num_wrong, 32, rng)]).astype(np.float32), CAMERA.size,
+    )  # fmt: skip
+
+
+def at(pose: object) -> PoseEstimate:
+    return PoseEstimate(pose, np.ones(4, bool), None, CAMERA)
+
+
+def test_right_pairs_stand_out_and_chance_is_counted(world: ExactWorld, scene: Map):
+    query = crowded(world, 60, 1500, 0.8)
+    found = match_beyond_chance(make_guide(scene, query, ALL), at(POSE), 15.0, 1.0)
+    right = found.pairs.keypoint_index < 60
+    assert right.sum() > 50 and (~right).sum() <= 12
+    assert abs(found.chance - (~right).sum()) <= 8
+
+
+def test_where_nothing_is_right_nothing_stands_out(world: ExactWorld, scene: Map):
+    for seed in range(5):
+        query = crowded(world, 0, 1500, 0.8, seed)
+        assert match_beyond_chance(make_guide(scene, query, ALL), at(POSE), 15.0, 1.0) is None
+
+
+def test_caution_takes_fewer_pairs(world: ExactWorld, scene: Map):
+    guide = make_guide(scene, crowded(world, 100, 4000, 0.6), ALL)
+    bold, cautious = (match_beyond_chance(guide, at(POSE), 15.0, caution) for caution in (0.3, 4.0))
+    assert len(cautious.pairs) < len(bold.pairs) and cautious.chance <= bold.chance
+    assert set(cautious.pairs.keypoint_index) <= set(bold.pairs.keypoint_index)
+
+
+def test_most_points_are_those_seen_most(world: ExactWorld, scene: Map):
+    guide = make_guide(scene, world.features(POSE), np.array([0, 1]))
+    found = match_beyond_chance(guide, at(POSE), 2.0, 1.0, most_points=30)
+    assert len(found.pairs) <= 30
+    count = dict(zip(guide.points.tolist(), guide.count.tolist(), strict=True))
+    assert {count[p] for p in found.pairs.point_index.tolist()} == {2}
+
+
+def test_too_few_say_nothing(world: ExactWorld, scene: Map):
+    for number, expected in ((LEAST_PAIRS - 1, True), (LEAST_PAIRS, False)):
+        guide = make_guide(scene, world.features(POSE).select(np.arange(number)), ALL)
+        assert (match_beyond_chance(guide, at(POSE), 4.0, 1.0) is None) is expected
+
+
+def test_radii_end_at_the_error_and_a_sure_pose_starts_closer():
+    refinement = RefinementSettings(radius_px=24, max_error_px=4, sure_inliers=50)
+    assert search_radii(10, refinement) == pytest.approx([24, 9.6, 4]) and search_radii(50, refinement) == [8, 4]
+    assert search_radii(50, RefinementSettings(radius_px=3, max_error_px=4)) == [4]
+
+
+def test_a_union_has_every_pair_once_with_the_votes_of_its_first():
+    def pairs(keys: list[tuple[int, int]], image: int) -> Correspondences:
+        k, p = np.array(keys).T
+        n = np.arange(len(keys))
+        quality = np.full(len(keys), float(image))
+        return Correspondences(k, p, np.zeros((len(keys), 2)), np.zeros((len(keys), 3)), n, 0 * n + image, quality)
+
+    both = union(pairs([(0, 5), (1, 2)], 1), pairs([(1, 2), (1, 5), (0, 5), (2, 0)], 2))
+    assert list(zip(both.keypoint_index, both.point_index, strict=True)) == [(0, 5), (1, 2), (1, 5), (2, 0)]
+    assert both.votes_by_image(np.ones(4, bool), 3).tolist() == [0, 2, 2] and both.quality.tolist() == [1, 1, 2, 2]
+
+
+def test_quality_grows_with_the_score_and_is_finite():
+    quality = quality_of(np.array([0.5, 0.9, 1.0, 1.1], np.float32))
+    assert (np.diff(quality)[:2] > 0).all() and np.isfinite(quality).all()
+
+
+# ---- what the search makes of it
+
+
+def test_a_pose_of_few_inliers_grows_to_that_of_all(world: ExactWorld, scene: Map):
+    """A pose that is 20 px off with 8 inliers, among 1000 wrong keypoints."""
+    query = crowded(world, 150, 1000, 0.9)
+    moved = look_at(POSE.centre + [0.15, -0.05, 0.1], POSE.centre + [0.15, -0.1, 0.0] + 6 * POSE.R[2])
+    n = np.arange(8)
+    points = scene.points[world_points(world)[:8]]
+    start = Correspondences(n, world_points(world)[:8], query.keypoints[:8].astype(float), points, n, 0 * n)
+    estimate = PoseEstimate(moved, np.ones(8, bool), None, CAMERA)
+    found = refine_with_frames(scene, query, estimate, start, RefinementSettings())
+    assert pose_error(moved, POSE)[0] > 0.1
+    assert pose_error(found.estimate.pose, POSE)[0] < 0.01 and 100 < found.support <= 175
+
+
+def world_points(world: ExactWorld) -> np.ndarray:
+    """The points of the keypoints of `world.features(POSE)`, in their order."""
+    from tests.synthetic import visible
+
+    return visible(CAMERA, POSE, world.points)[1]
+
+
+def test_support_verifies_what_inliers_alone_do_not(world: ExactWorld):
+    query = crowded(world, 30, 800, 0.9)
+    by_inliers = Localizer(world.map()).localize_features(query, CAMERA)
+    by_support = Localizer(world.map(), settings(verification={"min_support": 16})).localize_features(query, CAMERA)
+    assert by_inliers.status is Status.WEAK and by_support.status is Status.REFINED
+    assert pose_error(by_support.estimate.pose, POSE)[0] < 0.02 and by_support.counts["support"] >= 16
+
+
+def test_without_a_right_place_support_verifies_nothing(world: ExactWorld):
+    localizer = Localizer(world.map(), settings(verification={"min_support": 16, "sure_support": 60}))
+    for seed in range(5):
+        found = localizer.localize_features(crowded(world, 0, 1500, 0.9, seed), CAMERA)
+        assert found.status in (Status.WEAK, Status.FAILED)
+
+
+def test_limits_of_the_fallback_are_its_own():
+    limits = VerificationSettings(min_inliers=100, min_pairs=100, fallback_inliers=50)
+    assert limits.of_step("instance 3") == limits
+    assert (limits.of_step("global").min_inliers, limits.of_step("list").min_pairs) == (50, 50)
+    assert VerificationSettings().of_step("global") == VerificationSettings()
