@@ -5,14 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from lbr.cli import main
 from lbr.config import load_config
 from lbr.datasets import Dataset, load_dataset
 from lbr.errors import ConfigError, DataError
+from lbr.io.colmap import build_model, write_model
+from lbr.io.images import write_image
 from lbr.io.text_lists import read_poses
 from lbr.pipeline.own import prepare, splits
+from lbr.pipeline.results import read_localizations
+from lbr.pipeline.workspace import Workspace
+from tests.street import CAMERA, row
 from tests.synthetic import RenderedScene
 
 BASE = Path(__file__).resolve().parents[2] / "configs" / "folder.yaml"
@@ -100,3 +107,24 @@ def test_paths_and_overrides_are_told_apart(tmp_path: Path):
     (tmp_path / "a=b").mkdir()
     paths, overrides = splits([str(tmp_path / "a=b"), "queries", "extractor.max_keypoints=1024"])
     assert (paths, overrides) == ([str(tmp_path / "a=b"), "queries"], ["extractor.max_keypoints=1024"])
+
+
+def test_from_a_folder_to_a_report_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Photographs of a street with poses, nothing else: labels, training, map, and poses of those held out."""
+    street, work = row(12), tmp_path / "work"
+    for name in street.poses:
+        write_image(tmp_path / "photos/images" / name, street.photograph(name)[0], quality=95)
+    write_model(tmp_path / "photos/sparse/0", build_model(dict.fromkeys(street.poses, CAMERA), street.poses))
+    short = ["recognition.training.epochs=6", "recognition.training.max_minutes=null", "parallel.workers=1"]
+    command = ["own", str(tmp_path / "photos"), "--workspace", str(work), *short, "recognition.input_size=[96, 96]"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "12 photographs to map" in told and "with poses from sparse/0" in told and "minutes on this machine" in told
+    workspace = Workspace(work)
+    (record,) = [r for r in read_localizations(workspace.localizations) if r["query"] == sorted(street.poses)[4]]
+    assert record["status"] in ("refined", "verified") and record["steps"][-1]["outcome"] == "accepted"
+    found = read_poses(workspace.poses)[record["query"]]
+    assert np.linalg.norm(found.centre - street.poses[record["query"]].centre) < 0.1  # metres, 10 m from the facades
+    assert (work / "runs/default/report.html").is_file() and (work / "labels/instances.html").is_file()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("[reused]") >= 10, "the same command goes on from what is there"
