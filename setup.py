@@ -10,13 +10,14 @@ version = next(line.split('"')[1] for line in lines if line.startswith("__versio
 REQUIRED = [
     "torch>=2.4", "torchvision", "segmentation-models-pytorch>=0.5,<1", "timm>=1.0", "kornia>=0.8",
     "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "h5py>=3.10",
-    "pycolmap>=4.2,<5", "poselib>=2.0.4", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2", "tensorboard>=2.15",
+    "pycolmap>=4.2,<5", "poselib>=2.0.4", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2",
+    "tensorboard>=2.15",
     "trimesh>=4.4", "embreex>=2.17",
 ]  # fmt: skip
 EXTRAS = {
     "cluster": ["ray>=2.30"],
     "develop": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML",
-                "nbmake>=1.5", "faiss-cpu>=1.8", "psutil>=5.9"],
+                "nbmake>=1.5", "ipykernel>=6", "faiss-cpu>=1.8", "psutil>=5.9"],
 }  # fmt: skip
 
 setup(
