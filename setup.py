@@ -16,7 +16,7 @@ REQUIRED = [
 EXTRAS = {
     "cluster": ["ray>=2.30"],
     "develop": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML",
-                "nbmake>=1.5", "faiss-cpu>=1.8", "psutil>=5.9"],
+                "nbmake>=1.5", "ipykernel>=6", "faiss-cpu>=1.8", "psutil>=5.9"],
 }  # fmt: skip
 
 setup(

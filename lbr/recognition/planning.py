@@ -43,11 +43,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, measured: of an epoch of each part of `growing`, of one validation, of reading all images once."""
+    """Seconds, measured: of an epoch of each part of `growing`, of one validation, of reading all images once, and of
+    measuring all that."""
 
     epochs: tuple[float, ...]
     validation: float
     reading: float
+    measuring: float = 0.0
 
     @property
     def epoch(self) -> float:
@@ -56,7 +58,7 @@ class Cost:
 
     def agreed(self, agree: Callable[[float], float]) -> Cost:
         """The same cost in all processes that train together."""
-        return Cost(tuple(map(agree, self.epochs)), agree(self.validation), agree(self.reading))
+        return Cost(tuple(map(agree, self.epochs)), *map(agree, (self.validation, self.reading, self.measuring)))
 
 
 def automatic_epochs(num_images: int, num_instances: int, batch_size: int) -> int:
@@ -83,7 +85,7 @@ def make_plan(training: TrainingSettings, num_images: int, num_instances: int, m
         return Plan(asked, asked, _validate_every(training, asked))
     cost, every = measure(), training.validate_every
     # the last epoch is validated, and what comes out of the training once more
-    fixed = cost.reading + cost.validation * (2 if every != "auto" else VALIDATIONS + 1)
+    fixed = cost.measuring + cost.reading + cost.validation * (2 if every != "auto" else VALIDATIONS + 1)
     each = cost.epoch + (cost.validation / every if every != "auto" else 0.0)
     epochs = min(asked, math.floor((60 * training.max_minutes - fixed) / each))
     least = min(asked, len(training.growing))

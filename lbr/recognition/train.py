@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
@@ -160,7 +161,7 @@ class Trainer:
     def cost(self) -> Cost:
         """What an epoch of each size, a validation and reading all images take, measured; changes the network."""
         training, batching = self.training, self.batching
-        own = batching.chunks // batching.world
+        own, start = batching.chunks // batching.world, time.perf_counter()
         seconds: dict[tuple[int, int], float] = {}
         for part, size in enumerate(self.samples.sizes):
             if size in seconds:
@@ -174,10 +175,9 @@ class Trainer:
         items = self.material.chosen
         reads = [partial(read_image, item.images[0]) for item in items[:READ_IMAGES]]
         files = sum(len(item.images) for item in items)
-        return Cost(
-            tuple(seconds[size] for size in self.samples.sizes), validation,
-            reading_seconds(reads, files, training.workers),
-        )  # fmt: skip
+        reading = reading_seconds(reads, files, training.workers)
+        epochs = tuple(seconds[size] for size in self.samples.sizes)
+        return Cost(epochs, validation, reading, time.perf_counter() - start)
 
     def run(self, folder: Path, events: Path) -> Progress:
         """Train from where `folder` says an earlier run was, to the last epoch or until nothing gets better."""

@@ -41,6 +41,24 @@ def test_the_scripts_run_on_the_tiny_town_with_another_root(tmp_path: Path, layo
     assert all(step["source"] for r in records for step in r["steps"])
     assert set(read_poses(work / "runs/default/poses.txt")) <= {_result_name(layout, r["query"]) for r in records}
     assert (work / "runs/default/report.html").stat().st_size > 10_000
+    if layout == "aachen":
+        _run_the_tutorial(f"{ROOT / 'configs/aachen.yaml'} dataset.root={root} workspace={work} " + " ".join(SHORT)
+                          + f" dataset.ground_truth={tmp_path}/ground_truth/poses.txt")  # fmt: skip
+
+
+def _run_the_tutorial(arguments: str) -> None:
+    """notebooks/tutorial.ipynb on this scene; a cell that raises fails the test."""
+    nbclient = pytest.importorskip("nbclient", reason="the tutorial needs nbclient and ipykernel: pip install nbmake")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(ROOT / "notebooks" / "tutorial.ipynb", 4)
+    assert any(cell.get("outputs") for cell in notebook.cells), "it is shipped executed"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LBR_TUTORIAL", arguments)
+        client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}})
+        client.execute()
+    assert any(
+        "image/svg+xml" in str(cell.get("outputs")) or "compared" in str(cell.get("outputs")) for cell in notebook.cells
+    )
 
 
 def _result_name(layout: str, name: str) -> str:
