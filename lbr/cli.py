@@ -22,6 +22,7 @@ STAGES = {
     "pairs": "which db images to match with each other",
     "match": "match those pairs",
     "reconstruct": "3D points (with given poses, or structure from motion) and the map",
+    "label": "label images of instances found in the map, where the dataset has none; a list to correct",
     "index": "which db images show which instance, and the instance of every observation of the map",
     "localize": "poses of the queries",
     "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
@@ -104,11 +105,11 @@ def _run_stage(options: argparse.Namespace) -> int:
 
 def _run_flow(options: argparse.Namespace) -> int:
     context = _context(options)
-    from lbr.pipeline.stages import left_out
+    from lbr.pipeline.stages import flow, left_out
 
     skipped = left_out(context)
     reports: list[Report] = []
-    for verb in _verbs_between(options.first, options.last):
+    for verb in _verbs_between([*flow(context), "evaluate", "report"], options.first, options.last):
         if verb in skipped:
             print(f"{verb:<12} skipped: {skipped[verb]}")
         elif verb == "evaluate":
@@ -118,11 +119,10 @@ def _run_flow(options: argparse.Namespace) -> int:
     return _exit_code(reports, context.dataset.problems)
 
 
-def _verbs_between(first: str | None, last: str | None) -> list[str]:
-    """The verbs of the flow from `first` to `last`, both with them. Raises ConfigError when there is none."""
+def _verbs_between(verbs: list[str], first: str | None, last: str | None) -> list[str]:
+    """The `verbs` of the flow from `first` to `last`, both with them. Raises ConfigError when there is none."""
     from lbr.errors import ConfigError
 
-    verbs = list(STAGES)
     chosen = verbs[verbs.index(first) if first else 0 : verbs.index(last) + 1 if last else None]
     if not chosen:
         raise ConfigError(f"--from {first} comes after --until {last}; the order is {', '.join(verbs)}")

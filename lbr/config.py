@@ -18,6 +18,7 @@ from lbr.features import ExtractorConfig
 from lbr.features.labelling import LabellingSettings
 from lbr.features.sift import SiftSettings
 from lbr.localization.localizer import LocalizationSettings
+from lbr.mapping.instances import GivenInstances, InstancesConfig
 from lbr.mapping.reconstruct import ReconstructionConfig
 from lbr.mapping.triangulation import TriangulationSettings
 from lbr.matching import MatcherConfig
@@ -46,6 +47,7 @@ class Config(Settings):
     pairs: PairsConfig = PosePairs()
     matcher: MatcherConfig = NearestSettings(ratio=0.85)
     reconstruction: ReconstructionConfig = TriangulationSettings()
+    instances: InstancesConfig = GivenInstances()
     candidates: CandidatesConfig = ExhaustiveCandidates()
     localization: LocalizationSettings = LocalizationSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

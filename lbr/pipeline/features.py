@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lbr.errors import DataError
+from lbr.errors import ConfigError, DataError
 from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.text_lists import Problem
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
@@ -55,9 +55,15 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
 
 def _favoured(context: Context, output: Path, names: Sequence[str]) -> tuple[MaskSource | None, dict, dict[str, str]]:
     """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
-    labelling, workspace, labels = context.config.labelling, context.workspace, context.dataset.labels
+    labelling, workspace = context.config.labelling, context.workspace
     if not labelling.favour_instances:
         return None, {}, {}
+    if context.makes_labels:
+        raise ConfigError(
+            f"labelling.favour_instances chooses keypoints by label images, but instances.name="
+            f"{context.config.instances.name} makes those from the map of the keypoints: switch one of the two off"
+        )
+    labels = context.labels
     of_db = output == workspace.db_features
     if of_db and labels.masks is None:
         raise DataError("labelling.favour_instances needs label images of the db images: set dataset.labels")

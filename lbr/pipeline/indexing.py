@@ -23,7 +23,7 @@ from lbr.retrieval.index import build_index, shares_of_mask, write_index
 
 def make_index(context: Context) -> list[Report]:
     """index/: the instance index of the map's images, with labels.npy, the instance of each of its observations."""
-    workspace, masks = context.workspace, context.dataset.labels.masks
+    workspace, masks = context.workspace, context.labels.masks
     if masks is None:
         raise DataError("the dataset has no label images to index: set dataset.labels to their folder")
     scene = open_map(workspace.map)

@@ -64,7 +64,7 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     """The db images that have a label image, each with its stylised copies; the others become one problem."""
     from lbr.recognition.samples import LabelledImage
 
-    dataset, masks = context.dataset, context.dataset.labels.masks
+    dataset, masks = context.dataset, context.labels.masks
     if masks is None:
         raise DataError("the dataset has no label images to learn from: set dataset.labels to their folder")
     stylized = context.config.recognition.training.stylized > 0
@@ -89,7 +89,7 @@ def recognise(context: Context) -> list[Report]:
     if context.shard is None:
         if context.config.recognition.prediction.pictures:
             reports.append(_draw(context))
-        if queries and dataset.labels.truth:
+        if queries and context.labels.truth:
             reports.append(score_recognition(context))
     return reports
 

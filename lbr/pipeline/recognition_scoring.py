@@ -29,7 +29,7 @@ def score_recognition(context: Context) -> Report:
 
 def recognition_scores(context: Context) -> dict[str, dict[str, RecognitionScores]]:
     """Scores by ranking (the configured one, then the published) and condition. Raises DataError without truth."""
-    truth, settings = context.dataset.labels.truth, context.config.recognition.ranking
+    truth, settings = context.labels.truth, context.config.recognition.ranking
     if truth is None:
         raise DataError("there are no true label images to score with: set dataset.ground_truth_labels")
     vocabulary = load_vocabulary(context)

@@ -66,7 +66,7 @@ def with_recognition(inputs: ReportInputs, file: PredictionFile, context: Contex
         inputs, predictions=lambda name: file.read(name) if name in file else None,
         ranking=context.config.recognition.ranking, features=labelled_features,
     )  # fmt: skip
-    truth = context.dataset.labels.truth
+    truth = context.labels.truth
     if truth is None:
         return inputs
     try:

@@ -10,8 +10,10 @@ from typing import Any
 
 from lbr.config import Config
 from lbr.datasets import Dataset, load_dataset
+from lbr.datasets.dataset import Labels
 from lbr.errors import ConfigError, DataError
 from lbr.io.text_lists import Problem
+from lbr.mapping.instances import MadeInstances
 from lbr.parallel import parallel_map
 from lbr.pipeline.workers import Item, Worker
 from lbr.pipeline.workspace import (
@@ -31,7 +33,7 @@ MADE_BY = {
     "index": "index",
     "recognition.pt": "train", "predictions-db.h5": "recognise", "predictions-query.h5": "recognise",
     "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
-    "map": "reconstruct",
+    "map": "reconstruct", "instances": "label", "labels": "label",
 }  # fmt: skip
 
 
@@ -82,6 +84,28 @@ class Context:
         config = self.config
         return config.candidates.name == "progressive" or config.localization.matcher.name == "instancewise"
 
+    @property
+    def makes_labels(self) -> bool:
+        """Whether label images are made from the map: the dataset has none, or they are not to be used."""
+        settings = self.config.instances
+        if not isinstance(settings, MadeInstances):
+            return False
+        return self.dataset.labels.masks is None or not settings.prefer_given
+
+    @property
+    def labels(self) -> Labels:
+        """Where label images are: the dataset's, or those that `lbr label` made. All that reads them asks here.
+
+        True label images of queries speak of the dataset's own instances, so made ones have none. Raises DataError when
+        they are to be made and are not there yet.
+        """
+        if not self.makes_labels:
+            return self.dataset.labels
+        folder = self.workspace.labels
+        if read_manifest(folder) is None or not folder.exists():
+            raise DataError(f"{folder}: no label images there yet; run `lbr label` first, or `lbr run` for all")
+        return Labels(folder, folder / "vocabulary.txt")
+
     def dump(self, *sections: str) -> dict[str, Any]:
         """Sections of the configuration, as a recipe keeps them."""
         dumped = self.config.model_dump(mode="json", include=set(sections))
@@ -128,10 +152,10 @@ def make_of_items(
     label = f"{recipe.stage} -> {output.name}"
     if context.shard:
         work, share = Making(open_parts(output, recipe)), context.shard.of(items)
-        _make_parts(work, share, worker, context, label)
+        make_parts(work, share, worker, context, label)
         return _of_shard(context.shard, output, work, share, items)
     with making(output, recipe) as work:
-        _make_parts(work, items, worker, context, label)
+        make_parts(work, items, worker, context, label)
         work.facts["summary"] = pack(work)
     return made(output)
 
@@ -145,8 +169,8 @@ def _of_shard(shard: Shard, output: Path, work: Making, share: Mapping[str, Item
     return Report(output, summary, problems=tuple(work.problems))
 
 
-def _make_parts(work: Making, items: Mapping[str, Item], worker: Worker[Item], context: Context, label: str) -> None:
-    """Parts of the items that have none yet; the others' problems go to `work`."""
+def make_parts(work: Making, items: Mapping[str, Item], worker: Worker[Item], context: Context, label: str) -> None:
+    """Parts of the items that have none yet, made by `worker`; the others' problems go to `work`."""
     done = work.parts.keys()
     todo = [(key, item) for key, item in items.items() if key not in done]
     worker.open()

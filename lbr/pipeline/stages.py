@@ -8,6 +8,7 @@ from __future__ import annotations
 from lbr.errors import ConfigError
 from lbr.pipeline.features import extract
 from lbr.pipeline.indexing import make_index
+from lbr.pipeline.labelling import label
 from lbr.pipeline.localization import localize
 from lbr.pipeline.mapping import reconstruct
 from lbr.pipeline.matching import choose_pairs, match
@@ -25,13 +26,25 @@ STAGES: dict[str, Stage] = {
     "pairs": choose_pairs,
     "match": match,
     "reconstruct": reconstruct,
+    "label": label,
     "index": make_index,
     "localize": localize,
     "report": make_report,
 }
-FLOW = (  # from photographs to poses
-    "train", "recognise", "extract", "pairs", "match", "reconstruct", "index", "localize",
-)  # fmt: skip
+GIVEN, MAPPED, ASKED = (
+    ("train", "recognise"),
+    ("extract", "pairs", "match", "reconstruct", "label"),
+    ("index", "localize"),
+)
+
+
+def flow(context: Context) -> tuple[str, ...]:
+    """The verbs from photographs to poses, in their order.
+
+    Recognition comes first where label images are given, as keypoints may be chosen by it; where they are made from the
+    map, it can only come after.
+    """
+    return (*MAPPED, *GIVEN, *ASKED) if context.makes_labels else (*GIVEN, *MAPPED, *ASKED)
 
 
 def left_out(context: Context) -> dict[str, str]:
@@ -40,14 +53,20 @@ def left_out(context: Context) -> dict[str, str]:
     Raises ConfigError when it asks for instances that the dataset does not have: before the mapping, not after it.
     """
     dataset, settings = context.dataset, context.config.recognition
-    if context.uses_instances and dataset.labels.masks is None:
+    without = dataset.labels.masks is None and not context.makes_labels
+    if context.uses_instances and without:
         raise ConfigError(
             "candidates.name=progressive and localization.matcher.name=instancewise need label images of the db "
-            "images: set dataset.labels to their folder, or use exhaustive and nearest"
+            "images: set dataset.labels to their folder, instances.name=facades, or use exhaustive and nearest"
         )
     reasons: dict[str, str] = {}
-    if dataset.labels.masks is None:
-        reasons |= dict.fromkeys(("train", "recognise"), "the dataset has no label images (dataset.labels)")
+    if not context.makes_labels:
+        reasons["label"] = f"the dataset's own label images are used ({dataset.labels.masks})"
+    if without:
+        reasons |= dict.fromkeys(("train", "recognise", "label"), "the dataset has no label images (dataset.labels)")
+    elif context.makes_labels and not context.uses_instances:
+        none = "neither the search nor the matcher of this configuration asks for instances"
+        reasons |= dict.fromkeys(("label", "train", "recognise"), none)
     elif settings.weights or settings.published:
         reasons["train"] = "the configuration names a trained network"
     if not context.uses_instances:
@@ -63,6 +82,6 @@ def left_out(context: Context) -> dict[str, str]:
 
 def run_flow(context: Context) -> None:
     """From photographs to poses, without a word: for scripts and notebooks."""
-    for verb in FLOW:
+    for verb in flow(context):
         if verb not in left_out(context):
             STAGES[verb](context)

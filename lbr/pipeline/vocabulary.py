@@ -16,7 +16,7 @@ def load_vocabulary(context: Context) -> InstanceVocabulary:
 
     The latter is kept in the workspace. Raises DataError without label images, StaleOutput when they have changed.
     """
-    labels, output = context.dataset.labels, context.workspace.vocabulary
+    labels, output = context.labels, context.workspace.vocabulary
     if labels.vocabulary is not None:
         return read_vocabulary(labels.vocabulary)
     if labels.masks is None:

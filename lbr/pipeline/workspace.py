@@ -79,6 +79,20 @@ class Workspace:
         return self.root / "recognition.json"
 
     @property
+    def instances(self) -> Path:
+        """What was found in the map, before anybody corrects it."""
+        return self.root / "instances"
+
+    @property
+    def instance_edits(self) -> Path:
+        """A person's corrections: read, never written."""
+        return self.root / "instances-edits.yaml"
+
+    @property
+    def labels(self) -> Path:
+        return self.root / "labels"
+
+    @property
     def index(self) -> Path:
         return self.root / "index"
 
@@ -103,7 +117,7 @@ class Workspace:
         """What the stages make, in their order."""
         return (
             self.recognition, self.db_predictions, self.query_predictions, self.db_features, self.query_features,
-            self.pairs, self.matches, self.map, self.index, self.localizations,
+            self.pairs, self.matches, self.map, self.instances, self.labels, self.index, self.localizations,
         )  # fmt: skip
 
 

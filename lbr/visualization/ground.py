@@ -1,4 +1,4 @@
-"""The ground plane of a map: which way is up, and where things lie when seen from above."""
+"""The ground plane of a map: where things lie when seen from above."""
 
 from __future__ import annotations
 
@@ -6,19 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lbr.geometry.gravity import Ground, ground_of
 from lbr.mapping.map import Map
-
-
-@dataclass(frozen=True, eq=False)
-class Ground:
-    """Up, and two directions of the plane: float64 [3] and [2, 3], of unit length, right-handed (east x north = up)."""
-
-    up: np.ndarray
-    axes: np.ndarray
-
-    def flat(self, positions: np.ndarray) -> np.ndarray:
-        """World positions or directions [..., 3] -> [..., 2] metres, seen from above."""
-        return np.asarray(positions, np.float64) @ self.axes.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,41 +27,6 @@ class MapPlan:
         around = [self.cameras, np.percentile(self.points, [2, 98], axis=0)] if len(self.points) else [self.cameras]
         together = np.concatenate(around)
         return together.min(axis=0), together.max(axis=0)
-
-
-def estimate_up(rotations: np.ndarray, num_rounds: int = 3) -> np.ndarray:
-    """The direction against gravity in the world, unit [3], from cam_from_world rotations [I, 3, 3] of photographs.
-
-    People hold cameras upright and level: the mean of the up axes tells it roughly, that the x axes lie level
-    corrects the mean where all cameras look up or down. Photographs held otherwise (turned by 90 degrees) are left out
-    in the next round.
-    """
-    ups, rights = -rotations[:, 1], rotations[:, 0]
-    weights = np.ones(len(ups))
-    up = np.array([0.0, 0.0, 1.0])
-    for _ in range(num_rounds):
-        mean = weights @ ups
-        if np.linalg.norm(mean) < 1e-9:
-            return up
-        level = (rights * weights[:, None]).T @ rights / weights.sum()
-        up = np.linalg.solve(level + 0.02 * np.eye(3), mean)
-        up /= np.linalg.norm(up)
-        upright = ups @ up > 0.7
-        weights = upright.astype(np.float64) if upright.any() else np.ones(len(ups))
-    return up
-
-
-def ground_of(rotations: np.ndarray) -> Ground:
-    """The ground below cameras of cam_from_world rotations [I, 3, 3].
-
-    The first axis is the world axis that is most level, so that a map with z up keeps x right and y up the page.
-    """
-    up = estimate_up(rotations)
-    level = np.abs(up) <= np.abs(up).min() + 0.05
-    first = np.eye(3)[int(np.argmax(level))]
-    east = first - (first @ up) * up
-    east /= np.linalg.norm(east)
-    return Ground(up, np.stack([east, np.cross(up, east)]))
 
 
 def plan_of(scene: Map, max_points: int = 400_000) -> MapPlan:

@@ -20,7 +20,12 @@ from lbr.pipeline.results import read_localizations
 from lbr.pipeline.workspace import Workspace
 from tests.synthetic import RenderedScene
 
-OF_INSTANCES = ("train", "recognise", "index")  # the scene has no label images: tests/pipeline/test_recognition.py
+OF_INSTANCES = (
+    "train",
+    "recognise",
+    "label",
+    "index",
+)  # the scene has no label images: tests/pipeline/test_recognition.py
 OUTPUTS = {
     "extract": ("features-db.h5", "features-query.h5"),
     "pairs": ("pairs-mapping.txt",),

@@ -4,9 +4,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from lbr.geometry.gravity import estimate_up, ground_of
 from lbr.geometry.pose import Pose
 from lbr.types import PoseEstimate
-from lbr.visualization.ground import MapPlan, ellipse, estimate_up, ground_of, plan_of
+from lbr.visualization.ground import MapPlan, ellipse, plan_of
 from lbr.visualization.markup import standalone
 from lbr.visualization.plan import (
     PlanQuery,

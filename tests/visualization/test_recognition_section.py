@@ -249,7 +249,8 @@ def context_of(folder: Path, truth: Path | None) -> Any:
         write_mask(mask_path(truth, name), true_mask(name), vocabulary)
     queries = [SimpleNamespace(name=name, condition=Path(name).parent.name) for name in NAMES]
     return SimpleNamespace(
-        dataset=SimpleNamespace(labels=SimpleNamespace(truth=truth, vocabulary=path, masks=None), queries=queries),
+        labels=SimpleNamespace(truth=truth, vocabulary=path, masks=None),
+        dataset=SimpleNamespace(queries=queries),
         workspace=SimpleNamespace(query_predictions=predictions, vocabulary=path),
         config=SimpleNamespace(recognition=SimpleNamespace(ranking=EvidenceRanking())),
     )
@@ -274,6 +275,6 @@ def test_the_stage_says_why_nothing_was_scored(inputs: ReportInputs, tmp_path: P
     with PredictionFile(context.workspace.query_predictions) as file:
         blind = with_recognition(bare, file, context)
         assert blind.recognition is None and not blind.problems and blind.predictions(NAMES[0]) is not None
-        context.dataset.labels.truth = tmp_path / "empty"
+        context.labels.truth = tmp_path / "empty"
         made = with_recognition(bare, file, context)
     assert made.recognition is None and "true label image of no query" in made.problems[0].why

@@ -1,0 +1,60 @@
+"""How instances come about: the dataset's own label images, facades found in the map, or the plain baseline."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lbr.settings import Settings
+
+
+class GivenInstances(Settings):
+    """The label images that the dataset has."""
+
+    name: Literal["given"] = "given"
+
+
+class MadeInstances(Settings):
+    """prefer_given: a dataset that has label images keeps them. The rest is for instances that are made.
+
+    min_images: instances seen in fewer are dropped; null: 3 of ten images, up to 6 of many. min_points: that one is
+    made of.
+    """
+
+    prefer_given: bool = True
+    min_images: int | None = Field(default=None, ge=1)
+    min_points: int = Field(default=15, ge=3)
+
+    def images_needed(self, num_images: int) -> int:
+        return self.min_images or int(min(6, max(3, round(num_images**0.5 / 3))))
+
+
+class FacadeInstances(MadeInstances):
+    """Pieces of upright walls: cut where their picture changes, spread to the pixels that agree with it.
+
+    min_width, max_width: of a piece, in shares of the distance it is seen from. price: what a cut of a wall must
+    explain (larger: fewer, wider pieces). min_rise: the share of a piece's points above the eyes of those who see it;
+    cars, hedges and fences do not rise over them. min_agreement: mean correlation of the photographs with the picture
+    of the piece.
+    """
+
+    name: Literal["facades"] = "facades"
+    min_width: float = Field(default=0.4, gt=0)
+    max_width: float = Field(default=1.5, gt=0)
+    price: float = Field(default=0.5, ge=0)
+    min_rise: float = Field(default=0.2, ge=0, le=1)
+    min_agreement: float = Field(default=0.35, ge=-1, le=1)
+
+
+class KMeansInstances(MadeInstances):
+    """The baseline: k-means of the points in the ground plane, pixels by the nearest observed point.
+
+    num: of clusters; null: one for every three images.
+    """
+
+    name: Literal["kmeans"] = "kmeans"
+    num: int | None = Field(default=None, ge=1)
+
+
+InstancesConfig = Annotated[GivenInstances | FacadeInstances | KMeansInstances, Field(discriminator="name")]

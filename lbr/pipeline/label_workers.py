@@ -1,0 +1,111 @@
+"""What `parallel_map` runs for the stage `label`: pictures of walls, ids of pixels, label images with corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.geometry.gravity import Ground
+from lbr.io.images import read_image, write_image
+from lbr.io.labels import mask_path, read_mask, write_mask
+from lbr.mapping.instances.find import ImageTask
+from lbr.mapping.instances.pixels import label_pixels, spread_labels
+from lbr.mapping.instances.texture import Canvas, paint
+from lbr.mapping.instances.views import View, level_pose, small_size, view_of
+from lbr.mapping.instances.walls import Wall
+from lbr.mapping.map import Map
+from lbr.pipeline.workers import Arrays, Worker
+from lbr.types import InstanceVocabulary
+from lbr.visualization import colours as palette
+from lbr.visualization.instances import preview
+
+CACHED_VIEWS = 200  # of 360 x 360 pixels x 3 float32: 0.3 GB
+PREVIEW_WIDTH = 640
+
+
+class PaintWallItem(NamedTuple):
+    """A wall to paint: its plane, its canvas, and (first column, last column, images) of its stretches."""
+
+    wall: Wall
+    canvas: Canvas
+    parts: list[tuple[int, int, np.ndarray]]
+
+
+@dataclass
+class PaintWall(Worker[PaintWallItem]):
+    """A wall -> arrays of its texture. Photographs that cannot be read are left out: LabelImage says so of each."""
+
+    image_root: Path
+    scene: Map
+    ground: Ground
+
+    @cached_property
+    def view(self) -> Any:
+        return lru_cache(CACHED_VIEWS)(self._read)
+
+    def _read(self, image: int) -> View | None:
+        try:
+            photograph = read_image(self.image_root / self.scene.names[image])
+        except DataError:
+            return None
+        return view_of(photograph, self.scene.camera(image), level_pose(self.scene, image, self.ground))
+
+    def make(self, item: PaintWallItem) -> Arrays:
+        texture = paint(item.wall, item.canvas, item.parts, self.view)
+        return {"lab": texture.lab, "agreement": texture.agreement, "views": texture.views}
+
+
+@dataclass
+class LabelImage(Worker[ImageTask]):
+    """An image -> its label image, below `folder`, in the colours of the found instances; no arrays."""
+
+    image_root: Path
+    folder: Path
+    vocabulary: InstanceVocabulary
+
+    def make(self, item: ImageTask) -> Arrays:
+        photograph = read_image(self.image_root / item.name)
+        size = (photograph.shape[1], photograph.shape[0])
+        if item.by_planes:
+            view = view_of(photograph, item.camera, item.pose)
+            ids = label_pixels(view, item.pieces, item.keypoints, item.labels, size)
+        else:
+            ids = spread_labels(item.keypoints, item.labels, small_size(item.camera), size)
+        write_mask(mask_path(self.folder, item.name), ids, self.vocabulary)
+        return {}
+
+
+@dataclass
+class DrawLabels(Worker[str]):
+    """Image name -> its label image and its preview below `folder`; `shares` float32 [num + 1], what each id fills of
+    it.
+
+    table: the id that each found id becomes (0: dropped). names: of ids, for the preview.
+    """
+
+    image_root: Path
+    found: Path
+    folder: Path
+    vocabulary: InstanceVocabulary
+    table: np.ndarray
+    names: Mapping[int, str]
+
+    @cached_property
+    def colours(self) -> dict[int, palette.Colour]:
+        c = self.vocabulary.colours
+        return {k: (int(c[k]) >> 16, int(c[k]) >> 8 & 255, int(c[k]) & 255) for k in range(1, len(c))}
+
+    def make(self, name: str) -> Arrays:
+        ids = self.table[read_mask(mask_path(self.found, name), self.vocabulary)]
+        write_mask(mask_path(self.folder, name), ids, self.vocabulary)
+        photograph = read_image(self.image_root / name)
+        picture = preview(photograph, ids, self.colours, self.names, PREVIEW_WIDTH)
+        write_image((self.folder / "previews" / name).with_suffix(".jpg"), picture)
+        shares = np.bincount(ids.ravel(), minlength=len(self.table)) / ids.size
+        return {"shares": shares.astype(np.float32)}
