@@ -15,6 +15,8 @@ from lbr.pipeline.workers import ExtractImage, MaskSource
 from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_masks
 from lbr.types import LocalFeatures
 
+Favoured = tuple[MaskSource | None, dict, dict[str, str]]  # masks that favour keypoints, configuration, inputs
+
 
 def extract(context: Context) -> list[Report]:
     """Local features of the db images and of the queries."""
@@ -25,8 +27,13 @@ def extract(context: Context) -> list[Report]:
 
 
 def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
-    root, settings = context.dataset.image_root, context.config.extractor
-    masks, config, inputs = _favoured(context, output, names)
+    return extract_images(context, output, context.dataset.image_root, names, _favoured(context, output, names))
+
+
+def extract_images(context: Context, output: Path, root: Path, names: Sequence[str], favoured: Favoured) -> Report:
+    """A feature file of the images `names` below `root`."""
+    settings = context.config.extractor
+    masks, config, inputs = favoured
     inputs |= {"images": digest_images(root, names), **weights_digest(settings)}
     recipe = Recipe("extract", {**context.dump("extractor"), **config}, inputs)
     if context.reusable(output, recipe):
@@ -53,7 +60,7 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
 
 
-def _favoured(context: Context, output: Path, names: Sequence[str]) -> tuple[MaskSource | None, dict, dict[str, str]]:
+def _favoured(context: Context, output: Path, names: Sequence[str]) -> Favoured:
     """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
     labelling, workspace = context.config.labelling, context.workspace
     if not labelling.favour_instances:

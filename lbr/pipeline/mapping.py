@@ -15,6 +15,7 @@ from lbr.io.text_lists import Problem
 from lbr.mapping.map import build_map, write_map
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs
+from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Recipe, digest_files, making
 from lbr.retrieval.pairs import Pair
@@ -29,8 +30,9 @@ def reconstruct(context: Context) -> list[Report]:
     recipe = Recipe("reconstruct", context.dump("reconstruction", "seed"), inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
+    lost = _lost_changes(context)
     with making(output, recipe) as work, FeatureFile(workspace.db_features) as features:
-        work.problems += _write_sfm(context, features)
+        work.problems += lost + _write_sfm(context, features)
         arrays = model_arrays(read_model(workspace.sfm))
         descriptors = [features.read(name).descriptors for name in arrays.names]
         scene = build_map(arrays, descriptors, json.loads(features.extractor or "{}"))
@@ -42,6 +44,15 @@ def reconstruct(context: Context) -> list[Report]:
             f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
         )
     return [made(output)]
+
+
+def _lost_changes(context: Context) -> list[Problem]:
+    """What was added to the map that is about to be made anew, or taken from it: the new one knows nothing of it."""
+    log = changes_of(context.workspace).log
+    if not log:
+        return []
+    calls = ", ".join(f"{change.verb} of {len(change.names)} images" for change in log)
+    return [Problem("map", f"made anew from the dataset, so without its changes ({calls}); call these verbs again")]
 
 
 def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lbr.errors import DataError
@@ -95,14 +95,25 @@ def recognise(context: Context) -> list[Report]:
 
 
 def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int | None) -> Report:
-    root, settings = context.dataset.image_root, context.config.recognition
+    added = context.added if output == context.workspace.db_predictions else {}
+    return recognise_images(context, output, context.dataset.image_root, names, ranks, added)
+
+
+def recognise_images(
+    context: Context, output: Path, root: Path, names: Sequence[str], ranks: int | None, added: Mapping[str, Path]
+) -> Report:  # fmt: skip
+    """A prediction file of the images `names` below `root`, and of photographs `added` to the map since.
+
+    These do not make another output of it: they were put into it as they were added.
+    """
+    settings = context.config.recognition
     config = {
         "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
     }
     recipe = Recipe("recognise", config, {"images": digest_images(root, names), **checkpoint_identity(context)})
     if context.reusable(output, recipe):
         return reused(output)
-    worker = RecogniseImage(root, settings, checkpoint_path(context), load_vocabulary(context), ranks)
+    worker = RecogniseImage(settings, checkpoint_path(context), load_vocabulary(context), ranks)
 
     def pack(work: Making) -> str:
         found = sorted(work.parts.keys())
@@ -113,7 +124,8 @@ def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int 
         )
         return f"{len(found)} images, {output.stat().st_size / len(found) / 1e3:.1f} kB each"
 
-    return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
+    items = {**{name: root / name for name in names}, **added}
+    return make_of_items(context, output, recipe, items, worker, pack)
 
 
 def checkpoint_path(context: Context) -> Path:
@@ -143,7 +155,7 @@ def _draw(context: Context) -> Report:
         for path in files:
             with PredictionFile(path) as file:
                 items = [(name, name) for name in file.names]
-            worker = DrawRecognition(context.dataset.image_root, path, work.parts.folder, vocabulary)
+            worker = DrawRecognition(context.dataset.image_root, context.added, path, work.parts.folder, vocabulary)
             for _, problem in parallel_map(worker, items, context.config.parallel, f"draw {path.stem}"):
                 work.problems += [problem] if isinstance(problem, Problem) else []
         work.parts.folder.rename(output)

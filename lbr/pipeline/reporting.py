@@ -39,7 +39,7 @@ def make_report(context: Context) -> list[Report]:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
             title=f"{workspace.root.resolve().name}, run {workspace.run}",
-            records=records, scene=scene, image_root=dataset.image_root,
+            records=records, scene=scene, image_root=dataset.image_root, added=context.added,
             features=lambda name: file.read(name) if name in file else None,
             thresholds=settings.thresholds,
             truth=scored and scored.truth, errors=scored and scored.errors, scores=scored and scored.scores,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -114,10 +115,9 @@ class MaskSource(Reopened):
 
 
 @dataclass
-class RecogniseImage(Worker[str]):
-    """Image name -> arrays of what the network says of it, of the first `ranks` (None: all)."""
+class RecogniseImage(Worker[Path]):
+    """Photograph -> arrays of what the network says of it, of the first `ranks` (None: all)."""
 
-    image_root: Path
     settings: RecognitionSettings
     checkpoint: Path
     vocabulary: InstanceVocabulary
@@ -132,8 +132,8 @@ class RecogniseImage(Worker[str]):
     def open(self) -> None:
         _ = self.recognizer
 
-    def make(self, name: str) -> Arrays:
-        return prediction_to_arrays(self.recognizer.predict(read_image(self.image_root / name)), self.ranks)
+    def make(self, path: Path) -> Arrays:
+        return prediction_to_arrays(self.recognizer.predict(read_image(path)), self.ranks)
 
 
 @dataclass
@@ -144,6 +144,7 @@ class DrawRecognition(Worker[str]):
     """
 
     image_root: Path
+    added: Mapping[str, Path]  # photographs that are elsewhere
     predictions: Path
     folder: Path
     vocabulary: InstanceVocabulary
@@ -157,28 +158,34 @@ class DrawRecognition(Worker[str]):
         write_mask(mask_path(self.folder / "masks", name), full_mask(prediction)[0], self.vocabulary)
         levels = np.round(255 * prediction.confidence).astype(np.uint8)
         write_image(mask_path(self.folder / "confidence", name), levels)
-        picture = recognition_picture(read_image(self.image_root / name), prediction, PICTURE_WIDTH)
+        picture = recognition_picture(self._photograph(name), prediction, PICTURE_WIDTH)
         write_image((self.folder / "pictures" / name).with_suffix(".jpg"), picture)
         return {}
 
+    def _photograph(self, name: str) -> np.ndarray:
+        return read_image(self.added.get(name, self.image_root / name))
+
 
 @dataclass
-class ReadMask(Worker[str]):
-    """Image name -> `mask`, the classes uint16 [H, W] of its label image."""
+class ReadMask(Worker[Path]):
+    """Label image -> `mask`, its classes uint16 [H, W]."""
 
-    masks: Path
     vocabulary: InstanceVocabulary
 
-    def make(self, name: str) -> Arrays:
-        return {"mask": read_mask(mask_path(self.masks, name), self.vocabulary).astype(np.uint16)}
+    def make(self, path: Path) -> Arrays:
+        return {"mask": read_mask(path, self.vocabulary).astype(np.uint16)}
 
 
 @dataclass
 class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
-    """(first image, its partners) -> arrays of their matches."""
+    """(first image, its partners) -> arrays of their matches; the first feature file that has an image counts."""
 
-    features: Path
+    features: tuple[Path, ...]
     config: MatcherConfig
+
+    @cached_property
+    def files(self) -> list[FeatureFile]:
+        return [FeatureFile(path) for path in self.features]
 
     @cached_property
     def matcher(self) -> Matcher:
@@ -186,7 +193,10 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 
     @cached_property
     def read(self) -> Any:
-        return lru_cache(CACHED_IMAGES)(FeatureFile(self.features).read)
+        return lru_cache(CACHED_IMAGES)(self._read)
+
+    def _read(self, name: str) -> LocalFeatures:
+        return next((file for file in self.files if name in file), self.files[-1]).read(name)
 
     def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item

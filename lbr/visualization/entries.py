@@ -41,6 +41,7 @@ class ReportInputs:
     records: Sequence[Mapping[str, Any]]
     scene: Map
     image_root: Path
+    added: Mapping[str, Path]  # photographs of the map that are elsewhere
     features: Callable[[str], LocalFeatures | None]
     truth: Mapping[str, Pose] | None = None
     errors: PoseErrors | None = None

@@ -13,7 +13,7 @@ from lbr.visualization.entries import ReportInputs
 def photo_of(inputs: ReportInputs, name: str) -> np.ndarray | str:
     """A photograph, RGB uint8 [H, W, 3], or the reason why there is none."""
     try:
-        return read_image(inputs.image_root / name)
+        return read_image(inputs.added.get(name, inputs.image_root / name))
     except DataError as error:
         return str(error).replace(f"{inputs.image_root}/", "")
 
