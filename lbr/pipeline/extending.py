@@ -14,7 +14,6 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.io.features_file import FeatureFile, add_features
 from lbr.io.files import remove
-from lbr.io.labels import mask_path, write_mask
 from lbr.io.matches_file import matches_from_arrays
 from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
 from lbr.io.text_lists import Problem, write_pairs
@@ -29,7 +28,6 @@ from lbr.pipeline.changes import (
     EXTEND,
     IMAGES,
     Change,
-    added_label_image,
     changed,
     changes_of,
     publish_map,
@@ -38,6 +36,7 @@ from lbr.pipeline.features import extract_images
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import reconstruct
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
+from lbr.pipeline.prototyping import label_additions
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene
@@ -45,7 +44,6 @@ from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import LocalizeQuery, MaskSource, MatchImage, group_pairs
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
-from lbr.recognition.masks import confident_mask
 from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
 from lbr.retrieval.pairs import PosePairs, pairs_from_poses
 from lbr.retrieval.progressive import ProgressiveCandidates
@@ -99,7 +97,7 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
         reasons = "; ".join(map(str, problems[:3]))
         raise DataError(f"not one of {len(found.files)} photographs could be added to the map ({reasons})")
     change = Change(EXTEND, tuple(sorted(added)), _inputs(work, added))
-    _keep(work, added)
+    new = _keep(work, grown, added)
     seen = int(grown.offsets[-1] - scene.offsets[-1])
     facts = {
         "summary": map_summary(grown), "seconds": round(time.time() - start, 3),
@@ -107,7 +105,8 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
     }  # fmt: skip
     additions = (*changes_of(workspace).additions, Addition(change.names, points))
     publish_map(workspace, grown, changed(workspace, change), additions, facts)
-    told = f"{len(added)} images added with {points:,} points and {seen:,} observations; {facts['summary']}"
+    instances = f", {new} new instances" if new else ""
+    told = f"{len(added)} images added with {points:,} points, {seen:,} observations{instances}; {facts['summary']}"
     reports = [Report(workspace.map, told, problems=tuple(dict.fromkeys(problems)))]
     return reports + (make_index(context) if workspace.index.exists() else [])
 
@@ -304,18 +303,18 @@ def _inputs(work: Extension, added: Posed) -> dict[str, str]:
     return {"images": digest_images(work.images, sorted(added)), "poses": digest_text(json.dumps(given))}
 
 
-def _keep(work: Extension, added: Mapping[str, object]) -> None:
-    """Photographs, label images, predictions and features to where those of the map are; nothing reads them yet."""
+def _keep(work: Extension, grown: Map, added: Mapping[str, object]) -> int:
+    """Photographs, label images, predictions and features to where those of the map are; nothing reads them yet.
+
+    Returns how many new instances there are.
+    """
     workspace, names = work.context.workspace, sorted(added)
     copy_photographs({name: work.images / name for name in names}, workspace.additions / IMAGES)
     add_features(workspace.db_features, _read(work, names))
     if not work.recognised:
-        return
-    masks, vocabulary = work.context.labels.masks, load_vocabulary(work.context)
-    minimum = work.context.config.labelling.min_confidence
+        return 0
     with PredictionFile(work.staging.query_predictions) as file:
         found = {name: file.read(name) for name in names if name in file}
-    for name, prediction in found.items():
-        if masks is None or not mask_path(masks, name).is_file():
-            write_mask(added_label_image(workspace, name), confident_mask(prediction, minimum), vocabulary)
+    new = label_additions(work.context, grown, found)
     add_predictions(workspace.db_predictions, ((n, prediction_to_arrays(p, DB_RANKS)) for n, p in found.items()))
+    return new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lbr.errors import DataError
@@ -10,11 +11,14 @@ from lbr.io.labels import mask_path, vocabulary_digest
 from lbr.io.predictions_file import PredictionFile, write_predictions
 from lbr.io.text_lists import Problem
 from lbr.parallel import parallel_map
+from lbr.pipeline.changes import added_label_image
+from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
 from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
-from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
 from lbr.pipeline.workers import DrawRecognition, RecogniseImage
-from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, digest_paths, making, open_parts
+from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_paths, making, open_parts, reusable
+from lbr.types import InstanceVocabulary
 
 NOT_TRAINED_BY = {"workers", "cache_mb", "device"}  # settings that change how long it takes, not what comes out
 DB_RANKS = 1  # of a db image the first rank is kept: it has its label image, and its global feature is what is used
@@ -28,7 +32,6 @@ def train(context: Context) -> list[Report]:
 
     output, settings = context.workspace.recognition, context.config.recognition
     images, problems = _labelled_images(context)
-    paths = [path for item in images for path in (*item.images, item.mask)]
     config = {
         "recognition": {
             **settings.model_dump(mode="json", include={"network", "input_size"}),
@@ -36,9 +39,14 @@ def train(context: Context) -> list[Report]:
         },
         **context.dump("seed"),
     }
-    vocabulary = load_vocabulary(context)
-    inputs = {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)}
-    recipe = Recipe("train", config, inputs)
+    added, vocabulary = context.added, load_vocabulary(context)
+    own = [item for item in images if item.name not in added]
+    before = _training_recipe(config, own, load_own_vocabulary(context))
+    recipe = _training_recipe(config, images, vocabulary)
+    if added and not context.overwrite and output.exists() and reusable(output, before, True):
+        unlearned = f"{len(images) - len(own)} images added since are not learned: `lbr train --overwrite` learns them"
+        report = reused(output)
+        return [replace(report, summary=f"{report.summary}; {unlearned}")]
     if context.reusable(output, recipe):
         return [reused(output)]
     if not is_first_process():
@@ -60,6 +68,11 @@ def train(context: Context) -> list[Report]:
     return [made(output)]
 
 
+def _training_recipe(config: dict, images: Sequence, vocabulary: InstanceVocabulary) -> Recipe:
+    paths = [path for item in images for path in (*item.images, item.mask)]
+    return Recipe("train", config, {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)})
+
+
 def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     """The db images that have a label image, each with its stylised copies; the others become one problem."""
     from lbr.recognition.samples import LabelledImage
@@ -72,6 +85,11 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
         LabelledImage(n, (dataset.image_root / n, *(dataset.copies(n) if stylized else ())), mask_path(masks, n))
         for n in dataset.db_names
         if mask_path(masks, n).is_file()
+    ]
+    found += [
+        LabelledImage(name, (path,), mask)
+        for name, path in context.added.items()
+        if name not in dataset.cameras and (mask := added_label_image(context.workspace, name)).is_file()
     ]
     if not found:
         raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")
@@ -110,10 +128,16 @@ def recognise_images(
     config = {
         "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
     }
-    recipe = Recipe("recognise", config, {"images": digest_images(root, names), **checkpoint_identity(context)})
+    prototypes, inputs = (
+        make_prototypes(context),
+        {"images": digest_images(root, names), **checkpoint_identity(context)},
+    )
+    if prototypes is not None and ranks is None:  # of db images the network's own word is kept
+        inputs |= identities(prototypes)
+    recipe = Recipe("recognise", config, inputs)
     if context.reusable(output, recipe):
         return reused(output)
-    worker = RecogniseImage(settings, checkpoint_path(context), load_vocabulary(context), ranks)
+    worker = RecogniseImage(settings, checkpoint_path(context), load_vocabulary(context), ranks, prototypes)
 
     def pack(work: Making) -> str:
         found = sorted(work.parts.keys())
@@ -126,21 +150,6 @@ def recognise_images(
 
     items = {**{name: root / name for name in names}, **added}
     return make_of_items(context, output, recipe, items, worker, pack)
-
-
-def checkpoint_path(context: Context) -> Path:
-    """The checkpoint to recognise with: the one that is named, else what `train` made."""
-    settings = context.config.recognition
-    return settings.weights or (settings.published.path if settings.published else context.workspace.recognition)
-
-
-def checkpoint_identity(context: Context) -> dict[str, str]:
-    """What a prediction depends on: the named file, or how the workspace's own was trained. Raises DataError."""
-    settings, path = context.config.recognition, checkpoint_path(context)
-    if path == context.workspace.recognition:
-        return identities(path)
-    order = {"colour_order": settings.published.colour_order} if settings.published else {}
-    return {"weights": digest_files([path]), **order}
 
 
 def _draw(context: Context) -> Report:

@@ -122,12 +122,15 @@ class RecogniseImage(Worker[Path]):
     checkpoint: Path
     vocabulary: InstanceVocabulary
     ranks: int | None
+    prototypes: Path | None = None
 
     @cached_property
     def recognizer(self) -> Recognizer:
         from lbr.recognition.predict import make_recognizer
+        from lbr.recognition.prototypes import read_prototypes
 
-        return make_recognizer(self.settings, self.checkpoint, self.vocabulary)
+        prototypes = read_prototypes(self.prototypes) if self.prototypes else None
+        return make_recognizer(self.settings, self.checkpoint, self.vocabulary, prototypes)
 
     def open(self) -> None:
         _ = self.recognizer

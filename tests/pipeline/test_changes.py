@@ -169,9 +169,7 @@ def test_bad_photographs_are_listed_and_the_others_added(own: Path, capsys: pyte
     assert [p[0] for p in read_manifest(work(own).map)["problems"]]
 
 
-def test_a_pose_that_no_match_agrees_with_is_left_out(
-    own: Path, scene: RenderedScene, capsys: pytest.CaptureFixture
-):
+def test_a_pose_that_no_match_agrees_with_is_left_out(own: Path, scene: RenderedScene, capsys: pytest.CaptureFixture):
     elsewhere = Pose(scene.poses["db/00.png"].R, scene.poses["db/00.png"].t + [0.3, 0.2, 0.0])
     write_poses(own / "new/poses.txt", {"06.png": elsewhere})
     assert extended(own, "--poses", str(own / "new/poses.txt")) == 2
