@@ -15,6 +15,7 @@ BENCHMARKS = {
     "engines": "nearest-neighbour engines: numpy, torch, faiss, OpenCV",
     "town": "the embedded town: time, map, difficulty, twins",
     "recognition": "the network: time, size, and scores on the embedded town, by ranking and condition",
+    "labels": "instances made from images and poses alone, against the true masks; k-means beside it",
     "ablations": "what search, matching, refinement, keypoints and labels are worth, on the embedded town",
     "memory": "a map of 10,000 images x 2,000 points: opening it, and one query against 50 of them",
 }

@@ -52,9 +52,10 @@ def label(context: Context) -> list[Report]:
 def _find(context: Context) -> Report:
     """instances/: the instances of the map as they were found, before anybody corrects them."""
     workspace, dataset, settings = context.workspace, context.dataset, context.config.instances
+    inputs = identities_as_made(workspace.map)
     scene = open_map(workspace.map)
     names = changes_of(workspace).names_as_made(scene.names)
-    inputs = {**identities_as_made(workspace.map), "images": digest_images(dataset.image_root, names)}
+    inputs |= {"images": digest_images(dataset.image_root, names)}
     recipe = Recipe("label", {"instances": _relevant(context), **context.dump("seed")}, inputs)
     if context.reusable(workspace.instances, recipe):
         return reused(workspace.instances)
@@ -154,7 +155,7 @@ def _draw_steps(
 
 def _wall_with_cuts(found: Found, wall: Wall, canvas: Canvas, texture: Texture) -> np.ndarray:
     cuts = []
-    for number, piece in enumerate(found.pieces, 1):
+    for number, piece in found.pieces:
         if piece.wall is wall:
             first = round((piece.canvas.left - canvas.left) / canvas.cell)
             cuts.append((first, first + piece.canvas.size[0], number))

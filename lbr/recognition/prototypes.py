@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from lbr.io.files import atomic_path
 from lbr.types import InstancePrediction
 
 FORMAT, VERSION = "lbr-prototypes", 1
-OWN_SHARE = 0.3  # of the cells of known instances this many lie farther from their own prototype than the threshold
+OWN_SHARE = 0.1  # of the cells of known instances this many lie farther from their own prototype than the threshold
 STRANGE_SHARE = 0.99  # of the cells of other things this many lie below the threshold
 MIN_CELLS = 8
 NEVER = 9.0  # no cosine
@@ -51,7 +52,7 @@ def read_prototypes(path: Path) -> Prototypes:
         if found != (FORMAT, VERSION):
             raise DataError(f"{path}: is {found[0]} version {found[1]}, wanted {FORMAT} version {VERSION}")
         return Prototypes(arrays["classes"], arrays["vectors"], arrays["thresholds"], float(arrays["width"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: broken prototypes ({error}); delete it and recognise again") from None
 
 

@@ -11,7 +11,7 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground, ground_across, ground_of, refine_up
 from lbr.mapping.instances.cloud import Cloud, cloud_of
 from lbr.mapping.instances.kmeans import cluster_points
-from lbr.mapping.instances.pieces import Piece, attach, cut_wall, images_showing, ordered
+from lbr.mapping.instances.pieces import Piece, attach, cut_wall, images_showing, joined, ordered
 from lbr.mapping.instances.settings import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.texture import Canvas, Texture, canvas_of, stretches
 from lbr.mapping.instances.views import level_pose, sightings, small_size
@@ -36,12 +36,15 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Instances of a map. labels: int32 [P], the id of each of its points, 0: none. num: how many there are. pieces:
-    by id - 1; empty for a method without planes."""
+    """Instances of a map.
+
+    labels: int32 [P], the id of each of its points, 0: none. num: how many there are. pieces: (id, piece) in the order
+    of the ids, several of one id where it has layers; empty for a method without planes.
+    """
 
     labels: np.ndarray
     num: int
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[tuple[int, Piece], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class ImageTask:
     name: str
     camera: Camera
     pose: Pose
-    pieces: dict[int, Piece]
+    pieces: list[tuple[int, Piece]]
     keypoints: np.ndarray
     labels: np.ndarray
     by_planes: bool
@@ -102,9 +105,12 @@ def find_facades(scene: Scene, painted: list[tuple[Wall, Canvas, Texture]], sett
             "alike in them; "
             "see instances.min_images, min_points, min_rise, min_agreement"
         )
+    root = joined(scene.cloud, pieces)
+    numbers = {k: number for number, k in enumerate(sorted(set(root)), 1)}
+    ids = [numbers[k] for k in root]
     labels = np.zeros(len(scene.map.points), np.int32)
-    labels[scene.cloud.index] = attach(scene.cloud, pieces)
-    return Found(labels, len(pieces), tuple(pieces))
+    labels[scene.cloud.index] = attach(scene.cloud, pieces, ids)
+    return Found(labels, len(numbers), tuple(zip(ids, pieces, strict=True)))
 
 
 def find_clusters(scene: Scene, settings: KMeansInstances, seed: int) -> Found:
@@ -135,8 +141,8 @@ def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
     near = [labels]
     for other in scene.map.covisible(image)[0][:NEIGHBOURS]:
         near.append(found.labels[scene.map.point_index[scene.map.observations(int(other))]])
-    ids = np.unique(np.concatenate(near)) if found.pieces else np.zeros(0, np.int32)
-    pieces = {int(k): found.pieces[k - 1] for k in ids if k > 0}
+    ids = set(np.unique(np.concatenate(near)).tolist())
+    pieces = [(number, piece) for number, piece in found.pieces if number in ids]
     keypoints = np.asarray(scene.map.keypoints[span], np.float64) * scale
     pose = level_pose(scene.map, image, scene.ground)
     return ImageTask(scene.map.names[image], camera, pose, pieces, keypoints, labels, bool(found.pieces))

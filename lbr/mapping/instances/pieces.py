@@ -13,12 +13,17 @@ from scipy.spatial import cKDTree
 from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.settings import FacadeInstances
 from lbr.mapping.instances.splitting import cut
-from lbr.mapping.instances.texture import Canvas, Texture
+from lbr.mapping.instances.texture import MARGIN, Canvas, Texture
 from lbr.mapping.instances.walls import Wall
 
 BEFORE = 0.14  # of the viewing distance: what stands so near before a piece is part of it (a balcony, a relief)
 SEEN = 5  # points of a piece that an image must see to show it
-ROOT_SHARE = 0.1
+SEEN_SHARE = 0.1  # of its points, or so many
+COVERED, MIN_AREA = (
+    0.06,
+    0.1,
+)  # a point tells of so much around it; together they must tell of this area (reach squared)
+LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.35, 0.25, 0.8, 0.6, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,7 @@ class Piece:
 def images_showing(points: np.ndarray, seen: sparse.csr_matrix) -> np.ndarray:
     """int64 [K]: the images that see enough of these points (of the map) to show what they make up."""
     counts = np.diff(seen[points].tocsc().indptr)
-    return np.flatnonzero(counts >= max(3, min(SEEN, ROOT_SHARE * len(points))))
+    return np.flatnonzero(counts >= max(3, min(SEEN, SEEN_SHARE * len(points))))
 
 
 def cut_wall(
@@ -54,7 +59,7 @@ def cut_wall(
     widths = settings.min_width * wall.reach / canvas.cell, settings.max_width * wall.reach / canvas.cell
     column = canvas.column(wall.place(cloud.xyz[wall.points])[0])
     pieces = []
-    for first, last in cut(texture, widths, settings.price):
+    for first, last in cut(texture, widths, settings.price, settings.alike):
         points = wall.points[(column >= first) & (column < last)]
         if len(points) < settings.min_points:
             continue
@@ -64,7 +69,9 @@ def cut_wall(
         told = np.isfinite(agreement)
         agrees = float(agreement[told].mean()) if told.any() else 0.0
         if len(images) >= images_needed and rise >= settings.min_rise and agrees >= settings.min_agreement:
-            pieces.append(_piece(cloud, wall, (canvas, texture), (first, last), points, images))
+            piece = _piece(cloud, wall, (canvas, texture), (first, last), points, images)
+            if np.count_nonzero(piece.support < COVERED) * (canvas.cell / wall.reach) ** 2 >= MIN_AREA:
+                pieces.append(piece)
     return pieces
 
 
@@ -74,7 +81,7 @@ def _piece(
 ) -> Piece:  # fmt: skip
     canvas, texture = painted
     first, last = columns
-    top = int(np.clip(canvas.row(np.percentile(cloud.xyz[points, 2], 99) + 0.05 * wall.reach), 0, canvas.size[1] - 1))
+    top = int(np.clip(canvas.row(np.percentile(cloud.xyz[points, 2], 99) + MARGIN * wall.reach), 0, canvas.size[1] - 1))
     part = Canvas(canvas.left + first * canvas.cell, canvas.top - top * canvas.cell, canvas.cell,
                   (last - first, canvas.size[1] - top))  # fmt: skip
     box = np.s_[top:, first:last]
@@ -90,31 +97,61 @@ def _support(cloud: Cloud, wall: Wall, canvas: Canvas, points: np.ndarray) -> np
     return cv2.distanceTransform(empty, cv2.DIST_L2, 5) * np.float32(canvas.cell / wall.reach)
 
 
-def attach(cloud: Cloud, pieces: Sequence[Piece]) -> np.ndarray:
-    """int32 [N]: for each point of the cloud the number of its piece, from 1; 0: none.
+def joined(cloud: Cloud, pieces: Sequence[Piece]) -> list[int]:
+    """For each piece, in the order given, the number of the piece that it is a part of: its own, or that of a larger
+    one.
+
+    A layer (a balcony, a relief, a porch) that is small beside the wall behind or before it, stands parallel to it,
+    over or under it for the most part, and is never seen without it, is a part of it.
+    """
+    order = sorted(range(len(pieces)), key=lambda k: -len(pieces[k].points))
+    root = list(range(len(pieces)))
+    for rank, k in enumerate(order):
+        larger = [j for j in order[:rank] if root[j] == j and _is_layer_of(cloud, pieces[k], pieces[j])]
+        if larger:
+            apart = [abs(float(np.median(pieces[j].wall.place(cloud.xyz[pieces[k].points])[1]))) for j in larger]
+            root[k] = larger[int(np.argmin(apart))]
+    return root
+
+
+def _is_layer_of(cloud: Cloud, small: Piece, large: Piece) -> bool:
+    if len(small.points) > LAYER_POINTS * len(large.points) or small.wall.outward @ large.wall.outward < PARALLEL:
+        return False
+    u, before = large.wall.place(cloud.xyz[small.points])
+    left, width = large.canvas.left, large.canvas.size[0] * large.canvas.cell
+    over = np.mean((u > left) & (u < left + width)) >= OVER
+    near = abs(float(np.median(before))) < LAYER_DEPTH * large.wall.reach
+    return bool(over and near and np.mean(np.isin(small.images, large.images)) >= SEEN_WITH)
+
+
+def attach(cloud: Cloud, pieces: Sequence[Piece], ids: Sequence[int]) -> np.ndarray:
+    """int32 [N]: for each point of the cloud the id of its piece; 0: none.
 
     Points of no piece that stand just before one (balconies, reliefs, bay windows) belong to it.
     """
     labels = np.zeros(len(cloud), np.int32)
-    for number, piece in enumerate(pieces, 1):
+    for number, piece in zip(ids, pieces, strict=True):
         labels[piece.points] = number
     tree = cKDTree(cloud.xyz)
-    for number, piece in enumerate(pieces, 1):
-        reach, width = piece.wall.reach, piece.canvas.size[0] * piece.canvas.cell
-        left, top = piece.canvas.left, piece.canvas.top
-        height = piece.canvas.size[1] * piece.canvas.cell
-        middle = piece.wall.origin + (left + width / 2) * piece.wall.along
-        near = np.array(
-            tree.query_ball_point([*middle, top - height / 2], np.hypot(width, height) / 2 + reach * BEFORE)
-        )
-        near = near.astype(np.int64)[labels[near.astype(np.int64)] == 0] if len(near) else np.zeros(0, np.int64)
-        u, before = piece.wall.place(cloud.xyz[near])
-        z = cloud.xyz[near, 2]
-        inside = (u >= left) & (u <= left + width) & (z <= top) & (z >= top - height)
-        inside &= (before > -BEFORE / 2 * reach) & (before < BEFORE * reach)
-        inside &= cloud.towards[near] @ piece.wall.outward > 0
-        labels[near[inside]] = number
+    for number, piece in zip(ids, pieces, strict=True):
+        near = _just_before(cloud, tree, piece)
+        labels[near[labels[near] == 0]] = number
     return labels
+
+
+def _just_before(cloud: Cloud, tree: cKDTree, piece: Piece) -> np.ndarray:
+    """int64 [K]: points of the cloud within the outline of a piece, near its plane."""
+    reach, cell = piece.wall.reach, piece.canvas.cell
+    width, height = piece.canvas.size[0] * cell, piece.canvas.size[1] * cell
+    left, top = piece.canvas.left, piece.canvas.top
+    middle = piece.wall.origin + (left + width / 2) * piece.wall.along
+    radius = np.hypot(width, height) / 2 + reach * BEFORE
+    near = np.sort(np.array(tree.query_ball_point([*middle, top - height / 2], radius), np.int64))
+    u, before = piece.wall.place(cloud.xyz[near])
+    z = cloud.xyz[near, 2]
+    inside = (u >= left) & (u <= left + width) & (z <= top) & (z >= top - height)
+    inside &= (before > -BEFORE / 2 * reach) & (before < BEFORE * reach)
+    return near[inside & (cloud.towards[near] @ piece.wall.outward > 0)]
 
 
 def ordered(pieces: Sequence[Piece]) -> list[Piece]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,37 +17,40 @@ FLAT_PRIOR = 0.12  # what a place without detail says
 NEAR_POINT, FAR_POINT = 0.05, 0.2  # from a point of the piece, in shares of the viewing distance
 OTHER_COLOUR = 14.0, 30.0  # difference in a, b that begins to tell, that tells all
 KEYPOINT_SIGMA = 4.0
+OTHERS_VOTE = -0.6
 BEHIND = 0.3  # evidence that a piece loses where another one stands before it
 RADIUS, EDGE = 6, 12.0  # of the guided filter: pixels; grey levels that make an edge
 NOTHING = -1.0
+SURE = 0.05
 SPREAD_PX = 14.0  # of the small photograph: how far a point's label reaches without planes
 MIN_SHARE = 0.0015  # of the photograph: smaller islands are dropped, smaller holes filled
 
 
 def label_pixels(
-    view: View, pieces: Mapping[int, Piece], keypoints: np.ndarray, labels: np.ndarray, size: tuple[int, int]
+    view: View,
+    pieces: Sequence[tuple[int, Piece]],
+    keypoints: np.ndarray,
+    labels: np.ndarray,
+    size: tuple[int, int],
 ) -> np.ndarray:
     """Ids uint16 [H, W] of a photograph of (width, height) `size`; 0 is background.
 
-    pieces: by id, those that may be in view. keypoints: float [N, 2], pixels of the small photograph, with the ids int
-    [N] of their points (0: of no instance).
+    pieces: (id, piece), those that may be in view. keypoints: float [N, 2], pixels of the small photograph, with the
+    ids int [N] of their points (0: of no instance).
     """
-    evidence, depths, ids = [], [], []
-    for number, piece in pieces.items():
-        found = _evidence(view, piece)
-        if found is not None:
-            told = found[0] + _keypoints_say(view, keypoints, labels, number)
-            evidence.append(np.where(found[0] > NOTHING, told, NOTHING))
-            depths.append(found[1])
-            ids.append(number)
-    if not ids:
+    found = [(number, *seen) for number, piece in pieces if (seen := _evidence(view, piece)) is not None]
+    if not found:
         return np.zeros(size[::-1], np.uint16)
-    scores = _nearest_first(np.stack(evidence), np.stack(depths))
+    scores = _nearest_first(np.stack([e for _, e, _ in found]), np.stack([d for _, _, d in found]))
+    ids = np.unique([number for number, _, _ in found])
+    best = [np.max([s for s, (n, _, _) in zip(scores, found, strict=True) if n == number], axis=0) for number in ids]
     guide = view.lab[..., 0]
-    scores = np.stack([guided(guide, score) for score in scores])
+    told = [np.where(e > NOTHING, e + _keypoints_say(view, keypoints, labels == n), NOTHING)
+            for n, e in zip(ids, best, strict=True)]  # fmt: skip
+    scores = np.stack([guided(guide, score) for score in told])
     chosen = _without_islands(_choose(scores))
-    scores = np.where(chosen[None] == np.arange(1, len(ids) + 1)[:, None, None], np.maximum(scores, 0.05),
-                      np.minimum(scores, -0.05)).astype(np.float32)  # fmt: skip
+    own = chosen[None] == np.arange(1, len(ids) + 1)[:, None, None]
+    scores = np.where(own, np.maximum(scores, SURE), np.minimum(scores, -SURE)).astype(np.float32)
     large = np.stack([cv2.resize(score, size, interpolation=cv2.INTER_LINEAR) for score in scores])
     return np.append(0, ids).astype(np.uint16)[_choose(large)]
 
@@ -85,30 +88,59 @@ def guided(guide: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _evidence(view: View, piece: Piece) -> tuple[np.ndarray, np.ndarray] | None:
     """(evidence float32 [H, W] for the piece, NOTHING outside of it; depth float32 [H, W]); None when it is not in
     view."""
-    rays, centre = view.rays, view.pose.centre
-    towards = rays[..., :2] @ piece.wall.outward
-    height = (centre[:2] - piece.wall.origin) @ piece.wall.outward
-    if height <= 0:
-        return None  # seen from behind
-    with np.errstate(divide="ignore", invalid="ignore"):
-        depth = np.where(towards < -1e-3, -height / towards, np.inf)
-        hit = centre + depth[..., None] * rays
-        column = piece.canvas.column((hit[..., :2] - piece.wall.origin) @ piece.wall.along)
-        row = piece.canvas.row(hit[..., 2])
+    box = _box_in_view(view, piece)
+    if box is None:
+        return None
+    depth, column, row = _meet(view, piece, box)
     width, rows = piece.canvas.size
     inside = np.isfinite(depth) & (column >= 0) & (column < width) & (row >= 0) & (row < rows)
     if np.count_nonzero(inside) < WINDOW**2:
         return None
-    column = np.where(inside, column, -9).astype(np.float32) - np.float32(0.5)
-    row = np.where(inside, row, -9).astype(np.float32) - np.float32(0.5)
+    at = [(np.where(inside, x, -9) - 0.5).astype(np.float32) for x in (column, row)]
 
     def sampled(picture: np.ndarray) -> np.ndarray:
-        return cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(picture, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    predicted = sampled(piece.lab).astype(np.float32)
     known = inside & (sampled(piece.shown.astype(np.uint8)) > 0)
-    evidence = _agreement(view.lab, predicted, known) + _support(sampled(piece.support))
-    return np.where(known, evidence, NOTHING).astype(np.float32), depth.astype(np.float32)
+    says = _agreement(view.lab[box], sampled(piece.lab).astype(np.float32), known) + _support(sampled(piece.support))
+    shape = view.lab.shape[:2]
+    evidence, depths = np.full(shape, NOTHING, np.float32), np.full(shape, np.inf, np.float32)
+    evidence[box], depths[box] = np.where(known, says, NOTHING), np.where(inside, depth, np.inf)
+    return evidence, depths
+
+
+def _meet(view: View, piece: Piece, box: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the rays of a part of the photograph meet the plane of a piece: depth, column and row of its canvas [h,
+    w]."""
+    rays, centre, wall = view.rays[box], view.pose.centre, piece.wall
+    towards = rays[..., :2] @ wall.outward
+    before = (centre[:2] - wall.origin) @ wall.outward
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = np.where(towards < -1e-3, -before / towards, np.inf)
+        along = (centre[:2] - wall.origin) @ wall.along + depth * (rays[..., :2] @ wall.along)
+        return depth, piece.canvas.column(along), piece.canvas.row(centre[2] + depth * rays[..., 2])
+
+
+def _box_in_view(view: View, piece: Piece) -> tuple[slice, slice] | None:
+    """The part of the photograph where a piece may be, from the corners of its canvas; None when it shows none of
+    it."""
+    wall, canvas = piece.wall, piece.canvas
+    if (view.pose.centre[:2] - wall.origin) @ wall.outward <= 0:
+        return None  # seen from behind
+    height, width = view.lab.shape[:2]
+    u = canvas.left + np.array([0, 1]) * canvas.size[0] * canvas.cell
+    z = canvas.top - np.array([0, 1]) * canvas.size[1] * canvas.cell
+    ground = wall.origin + u[:, None] * wall.along
+    corners = np.array([[*at, top] for at in ground.tolist() for top in z.tolist()])
+    depth = view.pose.apply(corners)[:, 2]
+    if (depth <= 0).all():
+        return None
+    if (depth < 0.05 * wall.reach).any():
+        return np.s_[0:height, 0:width]  # it reaches behind the camera: anywhere
+    xy = view.project(corners)
+    low = np.clip(np.floor(xy.min(axis=0)) - WINDOW, 0, [width, height]).astype(int)
+    high = np.clip(np.ceil(xy.max(axis=0)) + WINDOW, 0, [width, height]).astype(int)
+    return None if (high - low < WINDOW).any() else np.s_[low[1] : high[1], low[0] : high[0]]
 
 
 def _agreement(lab: np.ndarray, predicted: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -127,13 +159,14 @@ def _support(distance: np.ndarray) -> np.ndarray:
     return np.interp(distance, [NEAR_POINT, FAR_POINT], [0.3, -0.4]).astype(np.float32)
 
 
-def _keypoints_say(view: View, keypoints: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
-    """Evidence float32 [H, W] of the photograph's own observations: those of this piece for it, others against it."""
+def _keypoints_say(view: View, keypoints: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Evidence float32 [H, W] of the photograph's own observations: the `own` ones bool [N] for it, others against
+    it."""
     height, width = view.lab.shape[:2]
     votes = np.zeros((height, width), np.float32)
     if len(keypoints):
         column, row = np.clip(np.floor(keypoints).astype(np.int64), 0, [width - 1, height - 1]).T
-        np.add.at(votes, (row, column), np.where(labels == number, 1.0, -0.6).astype(np.float32))
+        np.add.at(votes, (row, column), np.where(own, 1.0, OTHERS_VOTE).astype(np.float32))
     spread = cv2.GaussianBlur(votes, (0, 0), KEYPOINT_SIGMA)
     return np.tanh(spread * 2 * np.pi * KEYPOINT_SIGMA**2)
 

@@ -34,15 +34,16 @@ class FacadeInstances(MadeInstances):
     """Pieces of upright walls: cut where their picture changes, spread to the pixels that agree with it.
 
     min_width, max_width: of a piece, in shares of the distance it is seen from. price: what a cut of a wall must
-    explain (larger: fewer, wider pieces). min_rise: the share of a piece's points above the eyes of those who see it;
-    cars, hedges and fences do not rise over them. min_agreement: mean correlation of the photographs with the picture
-    of the piece.
+    explain. alike: neighbours that differ by fewer grey levels are joined again (larger values of both: fewer, wider
+    pieces). min_rise: the share of a piece's points above the eyes of those who see it; cars, hedges and fences do not
+    rise over them. min_agreement: mean correlation of the photographs with the picture of the piece.
     """
 
     name: Literal["facades"] = "facades"
-    min_width: float = Field(default=0.4, gt=0)
-    max_width: float = Field(default=1.5, gt=0)
-    price: float = Field(default=0.5, ge=0)
+    min_width: float = Field(default=0.25, gt=0)
+    max_width: float = Field(default=1.2, gt=0)
+    price: float = Field(default=1.0, ge=0)
+    alike: float = Field(default=21.0, ge=0)
     min_rise: float = Field(default=0.2, ge=0, le=1)
     min_agreement: float = Field(default=0.35, ge=-1, le=1)
 

@@ -10,25 +10,40 @@ from lbr.mapping.instances.texture import Texture
 
 BIN = 5  # columns of cells that are judged together
 BAND = 16  # rows of cells
-EDGE_GAIN = 1.0  # what a seam from top to bottom is worth, in shares of the price of a cut
+SHOWN = 0.3  # of a band and a bin, or of a part: with less of it they tell nothing
+EDGE_GAIN = 0.6  # what a seam from top to bottom is worth, in shares of the price of a cut
 LOWEST = 40  # percentile over the height: a seam shows in most of it, a window does not
-WEIGHTS = np.array([1.0, 2.0, 2.0, 1.5], np.float32)  # of L, a, b and of how much detail there is
+WEIGHTS = np.array([0.5, 2.0, 2.0, 1.0], np.float32)  # of L, a, b and of how much detail there is
+GREY_WEIGHTS = np.array([1.0, 0.0, 0.0, 1.0], np.float32)  # where the photographs have no colour
+GREY = 1.5  # standard deviation of a and b
 
 
-def cut(texture: Texture, columns: tuple[float, float], price: float) -> list[tuple[int, int]]:
+def cut(texture: Texture, columns: tuple[float, float], price: float, alike: float) -> list[tuple[int, int]]:
     """(first column, last column) of the parts of a wall, from left to right, none left out.
 
-    columns: the least and the largest width of a part, in cells. price: what one cut must explain, as the share of the
-    variance of a part of the least width. The optimum of: squared deviation of every band of every part from its mean,
-    relative to the usual one, plus the price of the cuts (Jackson et al. 2005, optimal partitioning); cuts at seams
-    are cheaper.
+    columns: the least and the largest width of a part, in cells. price, alike: as `_optimum` and `_merged` take them:
+    first the wall is cut wherever it may change, then neighbours that look alike for the most part are joined again.
     """
     values, weights = _profile(texture)
-    seams = _seams(texture)
-    num = len(values)
     least, most = max(1, round(columns[0] / BIN)), max(2, round(columns[1] / BIN))
+    edges = _optimum(values, weights, _seams(texture), (least, most), price)
+    edges = _merged(values, weights, edges, most, alike)
+    bounds = [edge * BIN for edge in edges[:-1]] + [texture.lab.shape[1]]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _optimum(
+    values: np.ndarray, weights: np.ndarray, seams: np.ndarray, width: tuple[int, int], price: float
+) -> list[int]:  # fmt: skip
+    """Edges of the parts of a profile, in bins, the first 0, the last the number of bins.
+
+    The optimum of: squared deviation of every band of every part from its mean, relative to the usual one, plus the
+    price of the cuts (Jackson et al. 2005, optimal partitioning). price: what one cut must explain, as the share of the
+    variance of a part of the least width; cuts at seams are cheaper.
+    """
+    (least, most), num = width, len(values)
     if num < 2 * least:
-        return [(0, texture.lab.shape[1])]
+        return [0, num]
     cost = _Costs(values, weights)
     usual = cost.usual(least)
     beta = price * least * weights.sum(axis=(1, 2)).mean()
@@ -40,13 +55,45 @@ def cut(texture: Texture, columns: tuple[float, float], price: float) -> list[tu
         k = int(np.argmin(total))
         best[end], before[end] = total[k], starts[k]
     if not np.isfinite(best[num]):
-        return [(0, texture.lab.shape[1])]
-    ends = [num]
-    while ends[-1] > 0:
-        ends.append(int(before[ends[-1]]))
-    edges = [min(end * BIN, texture.lab.shape[1]) for end in ends[::-1]]
-    edges[-1] = texture.lab.shape[1]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+        return [0, num]
+    edges = [num]
+    while edges[-1] > 0:
+        edges.append(int(before[edges[-1]]))
+    return edges[::-1]
+
+
+def _merged(values: np.ndarray, weights: np.ndarray, edges: list[int], most: int, alike: float) -> list[int]:
+    """Edges without those between parts that look alike: the likest first, as long as none becomes wider than `most`.
+
+    Likeness is the mean difference of the medians of the bands (grey levels, under `alike`): a vine, a door or a lamp,
+    which make a change for a squared deviation, hardly move it.
+    """
+    edges = list(edges)
+    while len(edges) > 2:
+        looks = [_look(values[a:b], weights[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        apart = [_difference(a, b) for a, b in zip(looks[:-1], looks[1:], strict=True)]
+        fits = [edges[k + 2] - edges[k] <= most for k in range(len(apart))]
+        cheapest = min(range(len(apart)), key=lambda k: (not fits[k], apart[k]))
+        if not fits[cheapest] or apart[cheapest] > alike:
+            break
+        del edges[cheapest + 1]
+    return edges
+
+
+def _look(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Medians float [bands, 4] over the bins of a part, nan for bands that are hardly shown."""
+    shown = weights[..., 0] > SHOWN
+    ordered = np.sort(np.where(shown[..., None], values, np.inf), axis=0)
+    number = shown.sum(axis=0)
+    middle = ordered[np.maximum(number - 1, 0) // 2, np.arange(values.shape[1])]
+    return np.where((number >= max(1, SHOWN * len(values)))[:, None], middle, np.nan)
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean over the bands that both show; inf when there is none."""
+    apart = np.linalg.norm(a - b, axis=1)
+    told = np.isfinite(apart)
+    return float(apart[told].mean()) if told.any() else np.inf
 
 
 class _Costs:
@@ -77,8 +124,9 @@ def _profile(texture: Texture) -> tuple[np.ndarray, np.ndarray]:
     lab = texture.lab.astype(np.float32)
     grey = lab[..., 0]
     detail = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4
-    channels = np.concatenate([lab, detail[..., None]], -1) * WEIGHTS
     shown = (texture.views > 0).astype(np.float32)[..., None]
+    coloured = lab[texture.views > 0][:, 1:].std(axis=0).max(initial=0) > GREY
+    channels = np.concatenate([lab, detail[..., None]], -1) * (WEIGHTS if coloured else GREY_WEIGHTS)
     total, weight = _pooled(channels * shown), _pooled(shown)
     return total / np.maximum(weight, 1e-6), weight
 

@@ -15,7 +15,7 @@ from lbr.mapping.instances.walls import Wall
 
 CELL = 1 / 200  # of the viewing distance
 MAX_CELLS = 1_500_000
-MARGIN = 0.04  # beyond the outermost points
+MARGIN = 0.02  # beyond the outermost points
 STRETCH = 0.4  # in shares of the viewing distance: over so much of a wall the same photographs are used
 MAX_VIEWS = 7  # for a stretch
 SEEN = 3  # points of a stretch that a photograph must see to be used there

@@ -1,0 +1,193 @@
+"""Instances of a street with known truth: walls, cuts, pieces, pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from lbr.errors import DataError
+from lbr.geometry.gravity import ground_of, refine_up
+from lbr.geometry.pose import Pose
+from lbr.mapping.instances import FacadeInstances, KMeansInstances
+from lbr.mapping.instances.cloud import cloud_of
+from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
+from lbr.mapping.instances.pixels import guided, label_pixels
+from lbr.mapping.instances.texture import paint
+from lbr.mapping.instances.views import level_pose, view_of
+from lbr.mapping.instances.walls import find_walls
+from tests.street import CAMERA, Street, corner, row
+
+
+def facades_of(street: Street, settings: FacadeInstances) -> tuple[Scene, Found]:
+    scene = prepare(street.map(), 0)
+    names = list(street.poses)
+
+    def view(image: int):
+        return view_of(street.photograph(names[image])[0], CAMERA, level_pose(scene.map, image, scene.ground))
+
+    painted = [(wall, canvas, paint(wall, canvas, parts, view)) for wall, canvas, parts in canvases(scene)]
+    return scene, find_facades(scene, painted, settings)
+
+
+def ids_of(street: Street, scene: Scene, found: Found, image: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids found, true labels) of the pixels of one photograph."""
+    photograph, true = street.photograph(list(street.poses)[image])
+    task = task_of(scene, found, image)
+    view = view_of(photograph, CAMERA, task.pose)
+    return label_pixels(view, task.pieces, task.keypoints, task.labels, CAMERA.size), true
+
+
+def scores(street: Street, scene: Scene, found: Found, images: range) -> tuple[float, float, list[set[int]]]:
+    """(share of the labelled pixels that lie in the facade of their id, share of the facades' pixels that are
+    labelled, the ids that hold a tenth of each facade)."""
+    pairs = np.zeros((4, found.num + 1))
+    for image in images:
+        ids, true = ids_of(street, scene, found, image)
+        np.add.at(pairs, (true.ravel(), ids.ravel().astype(int)), 1)
+    inside = pairs[1:, 1:].max(axis=0).sum()
+    of_facades = [set((1 + np.flatnonzero(r[1:] > 0.1 * r[1:].sum())).tolist()) for r in pairs[1:] if r.sum()]
+    return inside / pairs[:, 1:].sum(), pairs[1:, 1:].sum() / pairs[1:].sum(), of_facades
+
+
+@pytest.fixture(scope="module")
+def street() -> Street:
+    return row()
+
+
+@pytest.fixture(scope="module")
+def made(street: Street) -> tuple[Scene, Found]:
+    return facades_of(street, FacadeInstances())
+
+
+def test_walls_make_up_upright():
+    rng = np.random.default_rng(0)
+    turn = np.radians(rng.uniform(0, 360, 40))
+    normals = np.column_stack([np.cos(turn), np.sin(turn), rng.normal(0, 0.01, 40)])
+    tilted = Rotation.from_euler("xy", [3, -2], degrees=True).apply([0, 0, 1.0])  # what the cameras said
+    roofs = np.tile([0.6, 0, 0.8], (10, 1))
+    up = refine_up(tilted, np.vstack([normals, roofs]), np.ones(50))
+    assert np.degrees(np.arccos(up @ [0, 0, 1])) < 0.4
+    alike = refine_up(tilted, np.tile([0, 1.0, 0], (5, 1)), np.ones(5))
+    assert abs(alike[1]) < 0.005 and alike[0] == pytest.approx(tilted[0], abs=0.005), "what they do not tell stays"
+    np.testing.assert_array_equal(refine_up(tilted, roofs, np.ones(10)), tilted)
+
+
+@pytest.mark.parametrize("noise_m", [0.0, 0.04])
+def test_two_facades_at_a_corner_are_two_walls(noise_m: float):
+    street = corner()
+    street = Street(street.facades, street.poses, noise_m=noise_m)
+    scene = street.map()
+    cloud = cloud_of(scene, ground_of(np.asarray(scene.poses)[:, :, :3]))
+    walls = find_walls(cloud, 0)
+    assert len(walls) == 2
+    for wall, (normal, place) in zip(
+        sorted(walls, key=lambda w: w.outward[0]), [((-1, 0), 12), ((0, -1), 0)], strict=True
+    ):
+        assert wall.outward @ np.array(normal) > np.cos(np.radians(1.0))
+        assert wall.origin @ np.abs(normal) == pytest.approx(place, abs=0.05)
+    corner_free = np.abs(cloud.xyz[:, :2] - [12, 0]).max(axis=1) > 0.5
+    on = (cloud.xyz[:, 2] > 0.4) & corner_free
+    held = np.zeros(len(cloud), bool)
+    held[np.concatenate([wall.points for wall in walls])] = True
+    assert held[on].mean() > 0.97
+
+
+def test_a_row_is_cut_at_its_gap_and_where_its_colour_changes(street: Street, made: tuple[Scene, Found]):
+    scene, found = made
+    assert len(scene.walls) == 2, "a gap of 5 m parts two walls, one colour border does not"
+    edges = {
+        round(
+            float(
+                (
+                    piece.wall.origin
+                    + (piece.canvas.left + k * piece.canvas.size[0] * piece.canvas.cell) * piece.wall.along
+                )[0]
+            ),
+            1,
+        )
+        for _, piece in found.pieces
+        for k in (0, 1)
+    }
+    for border in (0, 9, 18, 23, 31):
+        assert min(abs(edge - border) for edge in edges) < 0.6, border
+    _, true = street.points()
+    assert found.num <= 5 and true.max() == 3
+
+
+def test_pixels_follow_the_facades(street: Street, made: tuple[Scene, Found]):
+    scene, found = made
+    purity, coverage, ids = scores(street, scene, found, range(12))
+    assert purity > 0.95 and coverage > 0.95
+    assert all(not a & b for a in ids for b in ids if a is not b), "no instance is in two facades"
+    sky_and_ground = []
+    for image in range(12):
+        labelled, true = ids_of(street, scene, found, image)
+        sky_and_ground.append(np.mean(labelled[true == 0] > 0))
+    assert np.mean(sky_and_ground) < 0.05
+
+
+def test_a_car_that_stands_in_one_photograph_is_background(street: Street, made: tuple[Scene, Found]):
+    ids, _ = ids_of(street, *made, 2)
+    bare = Street(street.facades[:-1], street.poses)
+    with_car, without = (s.photograph(list(s.poses)[2])[0].astype(int) for s in (street, bare))
+    car = (np.abs(with_car - without).sum(axis=-1) > 0) & (bare.photograph(list(bare.poses)[2])[1] > 0)
+    assert car.sum() > 800 and np.mean(ids[car] == 0) > 0.7
+    undisturbed, _ = ids_of(bare, *made, 2)
+    assert np.mean(undisturbed[car] > 0) > 0.85, "it is the photograph that tells"
+
+
+def test_poses_and_points_a_little_off():
+    rng = np.random.default_rng(1)
+    true = row().poses
+    given = {
+        name: Pose(
+            Rotation.from_rotvec(rng.normal(0, np.radians(0.15), 3)).as_matrix() @ p.R, p.t + rng.normal(0, 0.04, 3)
+        )
+        for name, p in true.items()
+    }
+    street = row(noise_m=0.04, noise_px=1.0, given=given)
+    scene, found = facades_of(street, FacadeInstances())
+    purity, coverage, ids = scores(street, scene, found, range(0, 12, 2))
+    assert purity > 0.92 and coverage > 0.9 and all(not a & b for a in ids for b in ids if a is not b)
+
+
+def test_ten_images_are_enough():
+    street = row(10)
+    scene, found = facades_of(street, FacadeInstances())
+    _, coverage, _ = scores(street, scene, found, range(10))
+    assert 3 <= found.num <= 5 and coverage > 0.85
+    with pytest.raises(DataError, match="seen in 11 images"):
+        facades_of(street, FacadeInstances(min_images=11))
+
+
+def test_how_many_images_are_a_handful():
+    assert [FacadeInstances().images_needed(n) for n in (10, 150, 10_000)] == [3, 4, 6]
+    assert KMeansInstances(min_images=2).images_needed(500) == 2
+
+
+def test_a_map_without_points_to_speak_of_is_refused():
+    street = row(points_per_m2=0.01)
+    scene = street.map()
+    with pytest.raises(DataError, match="too few to find instances in"):
+        cloud_of(scene, ground_of(np.asarray(scene.poses)[:, :, :3]))
+
+
+def test_clusters_are_found_again_and_lie_together(street: Street, made: tuple[Scene, Found]):
+    scene, _ = made
+    settings = KMeansInstances(num=3)
+    found = find_clusters(scene, settings, 7)
+    np.testing.assert_array_equal(found.labels, find_clusters(scene, settings, 7).labels)
+    east = scene.ground.flat(scene.map.points)[:, 0]
+    spans = [np.ptp(east[found.labels == k]) for k in range(1, found.num + 1)]
+    assert found.num == 3 and max(spans) < 20
+
+
+def test_the_guided_filter_keeps_edges():
+    rng = np.random.default_rng(0)
+    guide = np.zeros((60, 80), np.float32)
+    guide[:, 40:] = 120
+    values = np.where(guide > 0, 1.0, -1.0) + rng.normal(0, 0.7, guide.shape)
+    smooth = guided(guide, values)
+    assert np.mean(np.sign(smooth) == np.where(guide > 0, 1, -1)) > 0.995
+    assert np.std(smooth[:, 50:]) < 0.15

@@ -1,0 +1,200 @@
+"""The stage `label` through the command line: a street, its map, and what a person corrects."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lbr.cli import main
+from lbr.config import load_config
+from lbr.io.files import remove
+from lbr.io.images import image_size, list_images, write_image
+from lbr.io.labels import mask_path, read_mask, read_vocabulary
+from lbr.mapping.map import write_map
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import flow, left_out
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.workspace import Recipe, Workspace, making, read_manifest
+from tests.street import row
+
+STREET = row(10)
+CONFIG = """
+dataset: {name: folder, root: scene, model: null, queries: null, ground_truth: null}
+workspace: work
+parallel: {workers: 1}
+instances: {name: facades}
+"""
+
+
+def place(folder: Path) -> Path:
+    """A street's photographs and its map, as the stages before would have made it; the configuration."""
+    for name in STREET.poses:
+        write_image(folder / "scene/images" / name, STREET.photograph(name)[0])
+    workspace = Workspace(folder / "work")
+    with making(workspace.map, Recipe("reconstruct", {}, {})) as work:
+        write_map(workspace.map, STREET.map())
+        work.facts["summary"] = "a street"
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of a street that was labelled. Read-only; `own` is a copy."""
+    config = place(tmp_path_factory.mktemp("street"))
+    assert main(["label", "--config", str(config)]) == 0
+    return config
+
+
+@pytest.fixture
+def own(labelled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(labelled.parent, tmp_path / "own")) / "config.yaml"
+
+
+def labels_of(config: Path) -> dict[str, np.ndarray]:
+    folder = config.parent / "work/labels"
+    vocabulary = read_vocabulary(folder / "vocabulary.txt")
+    return {name: read_mask(mask_path(folder, name), vocabulary) for name in STREET.poses}
+
+
+def test_label_images_list_and_pictures(labelled: Path):
+    folder = labelled.parent / "work/labels"
+    listed = yaml.safe_load((folder / "instances.yaml").read_text())["instances"]
+    made = labels_of(labelled)
+    for name, ids in made.items():
+        assert ids.shape[::-1] == image_size(labelled.parent / "scene/images" / name)
+        true = STREET.photograph(name)[1]
+        assert np.mean((ids > 0) == (true > 0)) > 0.93, name
+    assert {entry["id"] for entry in listed} == {int(k) for ids in made.values() for k in np.unique(ids)} - {0}
+    for entry in listed:
+        assert entry["images"] == sum(np.any(ids == entry["id"]) for ids in made.values())
+        assert image_size(folder / f"thumbnails/{entry['id']}.jpg")[0] == 320
+    assert len(list_images(folder / "previews")) == len(STREET.poses)
+    steps = [path.name for path in sorted((folder / "steps").iterdir())]
+    assert steps[:2] == ["1-points.jpg", "2-walls.jpg"] and len(steps) > 4
+    page = (folder / "instances.html").read_text()
+    assert all(f"thumbnails/{entry['id']}.jpg" in page for entry in listed) and "steps/2-walls.jpg" in page
+
+
+def test_made_labels_take_the_place_of_given_ones(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    context = Context(load_config(labelled))
+    assert context.labels.masks == labelled.parent / "work/labels"
+    assert load_vocabulary(context) == read_vocabulary(labelled.parent / "work/labels/vocabulary.txt")
+    given = f"dataset.labels={labelled.parent / 'work/labels'}"
+    capsys.readouterr()
+    assert main(["label", "--config", str(labelled), given]) == 0
+    assert "the dataset's own label images are used" in capsys.readouterr().out
+    context = Context(load_config(labelled, [given]))
+    assert not context.makes_labels and "own label images" in left_out(context)["label"]
+    assert Context(load_config(labelled, [given, "instances.prefer_given=false"])).makes_labels
+
+
+def test_the_order_of_the_flow(labelled: Path):
+    search = ["candidates.name=progressive"]
+    made = flow(Context(load_config(labelled, search)))
+    assert made == ("extract", "pairs", "match", "reconstruct", "label", "train", "recognise", "index", "localize")
+    given = Context(load_config(labelled, [*search, "instances.name=given", f"dataset.labels={labelled.parent}"]))
+    assert flow(given)[:3] == ("train", "recognise", "extract")
+    assert not {"label", "train", "index"} & set(left_out(Context(load_config(labelled, search))))
+    assert {"label", "train", "recognise", "index"} <= set(left_out(Context(load_config(labelled)))), (
+        "nobody asks for them"
+    )
+
+
+def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    write_image(tmp_path / "scene/images/db/0.png", STREET.photograph("db/00.png")[0])
+    run = ["--config", str(tmp_path / "config.yaml")]
+    assert main(["label", *run]) == 2 and "run `lbr reconstruct` first" in capsys.readouterr().err
+    assert main(["train", *run]) == 2 and "run `lbr label` first" in capsys.readouterr().err
+    assert main(["label", *run, "instances.name=given"]) == 2 and "use facades" in capsys.readouterr().err
+    assert main(["extract", *run, "labelling.favour_instances=true"]) == 2
+    assert "labelling.favour_instances" in capsys.readouterr().err
+
+
+def test_corrections_survive_and_are_applied(own: Path, capsys: pytest.CaptureFixture):
+    before, folder = labels_of(own), own.parent / "work"
+    listed = yaml.safe_load((folder / "labels/instances.yaml").read_text())
+    first, second, third = (entry["id"] for entry in listed["instances"][:3])
+    for entry in listed["instances"]:
+        if entry["id"] == first:
+            entry["name"] = "Am Markt"
+        if entry["id"] == second:
+            entry["merge_into"] = first
+        if entry["id"] == third:
+            entry["drop"] = True
+    edits = folder / "instances-edits.yaml"
+    edits.write_text(yaml.safe_dump(listed))
+    text = edits.read_text()
+    assert main(["label", "--config", str(own)]) == 2, "what was made from the labels is not thrown away unasked"
+    assert "--overwrite" in capsys.readouterr().err
+    found = read_manifest(folder / "instances")
+    assert main(["label", "--config", str(own), "--overwrite"]) == 0
+    assert read_manifest(folder / "instances") == found, "nothing is looked for anew"
+    assert edits.read_text() == text and "Am Markt" in (folder / "labels/instances.html").read_text()
+    after = labels_of(own)
+    for name, ids in before.items():
+        wanted = np.where(ids == second, first, np.where(ids == third, 0, ids))
+        np.testing.assert_array_equal(after[name], wanted)
+    assert second not in read_vocabulary(folder / "labels/vocabulary.txt").classes
+    edits.write_text("instances: [{id: 99, drop: true}]")
+    capsys.readouterr()
+    assert main(["label", "--config", str(own), "--overwrite"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "there is no instance 99" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("workers", [("threads", 2), ("processes", 2)])
+def test_workers_change_nothing(own: Path, labelled: Path, workers: tuple[str, int]):
+    remove(own.parent / "work/instances")
+    remove(own.parent / "work/labels")
+    backend = [f"parallel.backend={workers[0]}", f"parallel.workers={workers[1]}"]
+    assert main(["label", "--config", str(own), *backend]) == 0
+    for name in STREET.poses:
+        one, two = (mask_path(c.parent / "work/labels", name).read_bytes() for c in (own, labelled))
+        assert one == two
+    assert (own.parent / "work/labels/instances.yaml").read_bytes() == (
+        labelled.parent / "work/labels/instances.yaml"
+    ).read_bytes()
+
+
+def test_a_killed_run_goes_on(own: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch):
+    from lbr.pipeline import label_workers
+
+    for output in ("instances", "labels"):
+        remove(own.parent / f"work/{output}")
+        remove(own.parent / f"work/{output}.manifest.json")
+    true, count = label_workers.label_pixels, []
+
+    def dies(*arguments: object) -> np.ndarray:
+        count.append(1)
+        if len(count) == 6:
+            raise KeyboardInterrupt
+        return true(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(label_workers, "label_pixels", dies)
+    assert main(["label", "--config", str(own)]) == 2
+    assert main(["label", "--config", str(own)]) == 0
+    assert len(count) == 6 + len(STREET.poses) - 5, "what was finished was not done again"
+    for name, ids in labels_of(own).items():
+        np.testing.assert_array_equal(ids, labels_of(labelled)[name])
+
+
+def test_a_broken_photograph_is_listed_and_the_rest_done(tmp_path: Path, capsys: pytest.CaptureFixture):
+    config = place(tmp_path)
+    (tmp_path / "scene/images/db/04.png").write_bytes(b"no image")
+    assert main(["label", "--config", str(config)]) == 1
+    assert "db/04.png" in capsys.readouterr().err
+    assert mask_path(tmp_path / "work/labels", "db/05.png").is_file()
+    assert not mask_path(tmp_path / "work/labels", "db/04.png").exists()
+
+
+def test_the_baseline_makes_labels_too(own: Path):
+    change = ["instances.name=kmeans", "instances.num=3", "--overwrite"]
+    assert main(["label", "--config", str(own), *change]) == 0
+    shares = [np.mean(ids > 0) for ids in labels_of(own).values()]
+    assert 0.2 < np.mean(shares) < 0.9
