@@ -35,7 +35,7 @@ MADE_BY = {
     "index": "index",
     "recognition.pt": "train", "predictions-db.h5": "recognise", "predictions-query.h5": "recognise",
     "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
-    "map": "reconstruct", "instances": "label", "labels": "label",
+    "map": "reconstruct", "prototypes.npz": "recognise", "instances": "label", "labels": "label",
 }  # fmt: skip
 
 

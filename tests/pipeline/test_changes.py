@@ -15,10 +15,16 @@ from lbr.cli import main
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
 from lbr.io.features_file import FeatureFile
+from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
+from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import read_poses, write_poses, write_query_list
 from lbr.mapping.map import open_map
 from lbr.pipeline.workspace import Workspace, read_manifest
+from lbr.recognition.prototypes import read_prototypes
+from lbr.retrieval.index import open_index
+from lbr.types import InstanceVocabulary
 from tests.mapping.test_growth import assert_equal_maps
+from tests.pipeline.test_searching import CONFIG, LABELLED, true_mask
 from tests.synthetic import PHOTOGRAPH, RenderedScene
 
 HELD = "db/06.png"
@@ -317,3 +323,72 @@ def test_a_second_extension_and_the_first_one_removed(own: Path, scene: Rendered
     poses = read_poses(own / "scene/gt.txt")
     for name in scene.queries:
         assert np.linalg.norm(after.pose(after.index_of(name)).centre - poses[name].centre) < 0.05
+
+
+SURE = [*LABELLED, "labelling={min_confidence: 0.999}"]  # so little trained a network names nothing then
+
+
+@pytest.fixture
+def recognised(own: Path, scene: RenderedScene) -> Path:
+    """The workspace of `base` with label images of the left and the right third: the middle is nobody's.
+
+    Its network is trained for a moment only: what counts is what goes where.
+    """
+    shutil.rmtree(own / "work/runs")
+    masks = own / "scene/global_seg_instance"
+    known = InstanceVocabulary(np.array([0, 0x0A141E, 0x14141E]), np.arange(3, dtype=np.int32))
+    for name in sorted(set(scene.db) - {HELD}):
+        write_mask(mask_path(masks, name), np.array([0, 1, 0, 2])[true_mask(scene, name)], known)
+    write_vocabulary(masks / "vocabulary.txt", known)
+    config = own / "config.yaml"
+    config.write_text(config.read_text() + CONFIG)
+    assert run(own, "run", "--until", "index", *LABELLED) == 0
+    return own
+
+
+def test_additions_are_recognised_indexed_searched_and_learned(
+    recognised: Path, scene: RenderedScene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    """What nobody names in the added image is made one new instance (that walls are found is tested elsewhere).
+
+    Label images, predictions, index and vocabulary take it in; the next run uses all of it; a prototype stands for it
+    until the network is trained again; and it goes when the image goes.
+    """
+    own, before = recognised, open_index(work(recognised).index)
+    from lbr.pipeline import prototyping
+
+    monkeypatch.setattr(prototyping, "new_groups", lambda scene, unknown, seed: unknown.astype(np.int32))
+    capsys.readouterr()
+    assert run(own, "extend", *SURE, "--images", str(own / "new/list.txt")) == 0
+    assert "1 new instances" in capsys.readouterr().out
+    vocabulary = read_vocabulary(work(own).additions / "vocabulary.txt")
+    assert vocabulary.num_classes == 4 and len(set(vocabulary.colours.tolist())) == 4
+    mask = read_mask(work(own).additions / "labels/06.png", vocabulary)
+    assert mask.shape == (PHOTOGRAPH.height, PHOTOGRAPH.width) and 3 in mask
+    index, grown = open_index(work(own).index), open_map(work(own).map)
+    assert index.names == grown.names == tuple(sorted([*before.names, "06.png"]))
+    assert index.num_classes == 4 and [index.names[i] for i in index.images_of(3)[0]] == ["06.png"]
+    with PredictionFile(work(own).db_predictions) as file:
+        assert set(file.names) == set(grown.names)
+
+    assert run(own, "recognise", *SURE) == 2, "the queries were recognised without the new instance"
+    assert "was made from other prototypes.npz; pass --overwrite" in capsys.readouterr().err
+    assert run(own, "run", "--overwrite", "--from", "recognise", "--until", "localize", *SURE) == 0
+    told = capsys.readouterr().out
+    assert told.count("[reused]") == 7 and "+1 images" in told
+    assert read_prototypes(work(own).prototypes).classes.tolist() == [3]
+    assert run(own, "train", *SURE) == 0
+    assert "1 images added since are not learned" in capsys.readouterr().out
+
+    assert run(own, "train", "--overwrite", *SURE) == 0
+    assert "3 instances from 7 images" in capsys.readouterr().out
+    assert run(own, "recognise", "--overwrite", *SURE) == 0
+    with PredictionFile(work(own).db_predictions) as file:
+        assert set(file.names) == set(grown.names) and len(file.read("06.png").presence) == 4
+
+    assert run(own, "index", "--overwrite", *SURE) == 0
+    assert run(own, "remove", "--images", "06.png", *SURE) == 0
+    again = open_index(work(own).index)
+    assert again.names == before.names and again.num_classes == before.num_classes
+    np.testing.assert_array_equal(again.shares, before.shares)
+    assert not (work(own).additions / "labels/06.png").exists()
