@@ -86,6 +86,7 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
         for n in dataset.db_names
         if mask_path(masks, n).is_file()
     ]
+    lacking = len(dataset.db_names) - len(found)
     found += [
         LabelledImage(name, (path,), mask)
         for name, path in context.added.items()
@@ -93,7 +94,6 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     ]
     if not found:
         raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")
-    lacking = len(dataset.db_names) - len(found)
     return found, [Problem(str(masks), f"{lacking} db images have no label image; not trained on")] if lacking else []
 
 
