@@ -58,7 +58,7 @@ def label_additions(context: Context, grown: Map, predictions: Mapping[str, Inst
     kept = confirmed(grown, known, {name: _named(grown, name, mask) for name, mask in made.items()})
     made = {name: np.where(np.isin(mask, kept[name]), mask, 0) for name, mask in made.items()}
     named = {**made, **{n: read_mask(mask_path(masks, n), vocabulary) for n in own if masks is not None}}
-    groups = _groups(context, grown, len(old.points), named)
+    groups = _groups(context, grown, len(old.points), named, own)
     bigger = _with_new(vocabulary, int(groups.max(initial=0)))
     new = np.where(groups > 0, groups + vocabulary.num_classes - 1, 0)
     for name, mask in made.items():
@@ -73,13 +73,16 @@ def _named(scene: Map, name: str, mask: np.ndarray) -> np.ndarray:
     return labels_at(scene.keypoints[scene.observations(image)], scene.camera(image).size, mask)
 
 
-def _groups(context: Context, grown: Map, first: int, named: Mapping[str, np.ndarray]) -> np.ndarray:
-    """int32 [P]: new instances among the points from `first` on that no added image names."""
+def _groups(context: Context, grown: Map, first: int, named: Mapping[str, np.ndarray], own: set[str]) -> np.ndarray:
+    """int32 [P]: new instances among the points from `first` on that no added image names.
+
+    Of images in `own` a person has said what is an instance: what is none there is not made one.
+    """
     seen, of_known = np.zeros(len(grown.points)), np.zeros(len(grown.points))
     for name, mask in named.items():
         point = grown.point_index[grown.observations(grown.index_of(name))]
         seen += np.bincount(point, minlength=len(seen))
-        of_known += np.bincount(point, _named(grown, name, mask) > 0, len(seen))
+        of_known += np.bincount(point, (_named(grown, name, mask) > 0) | (name in own), len(seen))
     unknown = (seen > 0) & (of_known < 0.5 * seen)
     unknown[:first] = False
     try:
