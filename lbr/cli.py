@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,10 @@ SCENES = {
     "stylize": "copies of the db images as by night, at dusk, in rain, in snow",
 }
 OWN = "your own photographs, in one command: PHOTOS [QUERIES] [section.key=value ...]"
+CHANGES = {
+    "extend": "add photographs to the map as it stands: with their poses, or localized in it",
+    "remove": "take images from the map as it stands",
+}
 OTHERS = {
     "run": "all of these, in order; what is there already is reused",
     "config": "print the resolved configuration",
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, text in {**STAGES, **SCENES, **OTHERS}.items():
+    for verb, text in {**STAGES, **CHANGES, **SCENES, **OTHERS}.items():
         sub = verbs.add_parser(verb, help=text, description=text, epilog=EPILOG,
                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         if verb == "info":
@@ -84,8 +89,11 @@ def _parser() -> argparse.ArgumentParser:
             continue
         sub.add_argument("--config", type=Path, required=True, metavar="FILE")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-        sub.set_defaults(handle=_print_config if verb == "config" else _run_flow if verb == "run" else _run_stage)
-        if verb != "config":
+        handles = {"config": _print_config, "run": _run_flow, **dict.fromkeys(CHANGES, _change_map)}
+        sub.set_defaults(handle=handles.get(verb, _run_stage))
+        if verb in CHANGES:
+            _add_images(sub, verb)
+        elif verb != "config":
             sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
         if verb in SHARDED:
             sub.add_argument("--shard", metavar="I/N", help="do this share of the items; a later run packs them")
@@ -130,6 +138,31 @@ def _run_own(options: argparse.Namespace) -> int:
     parts = ", ".join(f"{verb} {clock(s)}" for verb, s in seconds.items() if s >= 1)
     print(f"about {clock(sum(seconds.values()))} minutes on this machine: {parts}; what is there already takes none")
     return _run_verbs(context, verbs)
+
+
+def _add_images(sub: argparse.ArgumentParser, verb: str) -> None:
+    if verb == "remove":
+        sub.add_argument("--images", nargs="+", required=True, metavar="NAME", help="names, patterns, or a list's path")
+        return
+    what = "a folder of photographs, or a list: `name MODEL width height params...` or `name` per line"
+    sub.add_argument("--images", type=Path, required=True, metavar="PATH", help=what)
+    given = "their poses: a list `name qw qx qy qz tx ty tz`, or a COLMAP model; without, they are localized in the map"
+    sub.add_argument("--poses", type=Path, metavar="PATH", help=given)
+
+
+def _change_map(options: argparse.Namespace) -> int:
+    from lbr.pipeline.extending import extend
+    from lbr.pipeline.removing import remove
+
+    if options.verb == "extend":
+        reports = extend(_context(options), options.images, options.poses)
+    else:  # overrides that stand behind the names, which argparse gives to them
+        behind = [text for text in options.images if re.fullmatch(r"\w+(\.\w+)*=.*", text)]
+        options.overrides += behind
+        reports = remove(_context(options), [text for text in options.images if text not in behind])
+    for report in reports:
+        print(f"{options.verb:<12} {report.output}: {report.summary}", flush=True)
+    return _exit_code(reports)
 
 
 def _run_stage(options: argparse.Namespace) -> int:
@@ -177,8 +210,9 @@ def _context(options: argparse.Namespace) -> Context:
     from lbr.config import load_config
     from lbr.pipeline.stage import Context, Shard
 
+    overwrite = getattr(options, "overwrite", False)
     shard = Shard.parse(options.shard) if options.verb in SHARDED and options.shard else None
-    return Context(load_config(options.config, options.overrides), options.overwrite, shard)
+    return Context(load_config(options.config, options.overrides), overwrite, shard)
 
 
 def _make(context: Context, verb: str) -> list[Report]:

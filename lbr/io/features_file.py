@@ -14,7 +14,7 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.geometry import pixels
-from lbr.io.h5_file import H5File, groups_with, new_h5
+from lbr.io.h5_file import H5File, groups_with, grown_h5, new_h5
 from lbr.types import LocalFeatures
 
 FORMAT, VERSION = "lbr-features", 1
@@ -52,11 +52,24 @@ def write_features(path: Path, items: Iterable[tuple[str, LocalFeatures]], extra
     origin = pixels.CORNER
     with new_h5(path, format=FORMAT, version=VERSION, pixel_origin=origin, extractor=extractor) as file:
         for name, features in items:
-            group = file.create_group(name)
-            group.attrs["image_size"] = features.image_size
-            for key, array in features_to_arrays(features).items():
-                if key != "image_size":
-                    group.create_dataset(key, data=array)
+            _write(file, name, features)
+
+
+def add_features(path: Path, items: Iterable[tuple[str, LocalFeatures]]) -> None:
+    """Add features to a file of ours, in the place of those of the same name; all of them or none."""
+    with grown_h5(path) as file:
+        for name, features in items:
+            if name in file:
+                del file[name]
+            _write(file, name, features)
+
+
+def _write(file: h5py.File, name: str, features: LocalFeatures) -> None:
+    group = file.create_group(name)
+    group.attrs["image_size"] = features.image_size
+    for key, array in features_to_arrays(features).items():
+        if key != "image_size":
+            group.create_dataset(key, data=array)
 
 
 def write_hloc_features(path: Path, items: Iterable[tuple[str, LocalFeatures]]) -> None:

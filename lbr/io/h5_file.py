@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,39 @@ def new_h5(path: Path, latest: bool = False, **attributes: str | int) -> Iterato
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest" if latest else None) as file:
         file.attrs.update(attributes)
         yield file
+
+
+@contextmanager
+def grown_h5(path: Path, latest: bool = False) -> Iterator[h5py.File]:
+    """A copy of an h5 to add to; it takes the place of the old one only when whole. Raises DataError as `open_h5`."""
+    open_h5(path).close()
+    with atomic_path(path) as temporary:
+        shutil.copyfile(path, temporary)
+        with h5py.File(temporary, "r+", libver="latest" if latest else None) as file:
+            yield file
+
+
+def drop_groups(path: Path, names: Collection[str], latest: bool = False) -> None:
+    """Write an h5 of image groups again without those of `names` (who deletes in place frees no room).
+
+    Raises DataError as `open_h5`.
+    """
+    with open_h5(path) as old, new_h5(path, latest, **dict(old.attrs)) as new:
+        depth = sorted(groups_of_images(old) - set(names))
+        for name in depth:
+            old.copy(old[name], new.require_group(name.rpartition("/")[0] or "/"), name.rpartition("/")[2])
+
+
+def groups_of_images(file: h5py.File) -> set[str]:
+    """Names of the groups, at any depth, that hold datasets."""
+    found: set[str] = set()
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.add(name.rpartition("/")[0])
+
+    file.visititems(visit)
+    return found
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -21,21 +22,23 @@ SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of photographs whose width and heig
 @dataclass(frozen=True)
 class ImageFolder:
     """Photographs below a folder, by name. Those of `turned` are turned upright as their EXIF says; the others stay as
-    they are stored, as intrinsics that somebody gave speak of stored pixels."""
+    they are stored, as intrinsics that somebody gave speak of stored pixels. elsewhere: files that are not below
+    root."""
 
     root: Path
     turned: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        return self.root / name
+        return self.elsewhere.get(name, self.root / name)
 
     def read(self, name: str) -> np.ndarray:
         """RGB uint8 [H, W, 3]. Raises DataError as `read_image`."""
-        return read_image(self.root / name, name in self.turned)
+        return read_image(self.path(name), name in self.turned)
 
     def size(self, name: str) -> tuple[int, int]:
         """(width, height) of what `read` gives, from the header alone. Raises DataError as `read_image`."""
-        return image_size(self.root / name, name in self.turned)
+        return image_size(self.path(name), name in self.turned)
 
     def below(self, prefix: str) -> ImageFolder:
         """The photographs whose names begin with `prefix` ('' or 'folder/'), by the rest of their names."""
@@ -70,6 +73,16 @@ def image_size(path: Path, upright: bool = False) -> tuple[int, int]:
 def is_turned(path: Path) -> bool:
     """Whether EXIF says that the stored pixels are not upright. Raises DataError as `read_exif`."""
     return read_exif(path)[1].get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
+def copy_upright(source: Path, target: Path) -> None:
+    """Write a photograph that EXIF turns to `target`, its pixels upright and the rest of its EXIF kept; whole or not at
+    all. Raises DataError as `read_image`."""
+    image, exif = read_image(source, upright=True), read_exif(source)[1]
+    del exif[ExifTags.Base.Orientation]
+    with atomic_path(target) as temporary:
+        kind = "PNG" if target.suffix.lower() == ".png" else "JPEG"
+        Image.fromarray(image).save(temporary, format=kind, quality=95, exif=exif)
 
 
 def read_exif(path: Path) -> tuple[tuple[int, int], Image.Exif]:

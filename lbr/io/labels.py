@@ -92,6 +92,12 @@ def write_vocabulary(path: Path, vocabulary: InstanceVocabulary) -> None:
     write_text(path, "".join(f"{colour} {label}\n" for colour, label in rows))
 
 
+def without_classes(vocabulary: InstanceVocabulary, classes: np.ndarray) -> InstanceVocabulary:
+    """The vocabulary without some of its instances; the others keep their classes."""
+    kept = ~np.isin(vocabulary.classes, classes)
+    return InstanceVocabulary(vocabulary.colours[kept], vocabulary.classes[kept])
+
+
 def vocabulary_digest(vocabulary: InstanceVocabulary) -> str:
     """A name for exactly this vocabulary, 16 hexadecimal digits."""
     rows = np.stack([vocabulary.colours, vocabulary.classes], 1).astype("<i8")

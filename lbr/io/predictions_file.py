@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.io.h5_file import H5File, groups_with, new_h5
+from lbr.io.h5_file import H5File, groups_with, grown_h5, new_h5
 from lbr.types import InstancePrediction
 
 FORMAT, VERSION = "lbr-predictions", 1
@@ -55,12 +55,25 @@ def write_predictions(path: Path, items: Iterable[tuple[str, dict[str, np.ndarra
     """Write (name, `prediction_to_arrays`) pairs; the file appears under its name only when whole."""
     with new_h5(path, latest=True, format=FORMAT, version=VERSION, vocabulary=vocabulary) as file:
         for name, arrays in items:
-            group = file.create_group(name)
-            group.attrs["image_size"] = arrays["image_size"]
-            for key in ("ids", "levels"):
-                _compressed(group, key, arrays[key])
-            for key in ("presence", "feature"):
-                group.create_dataset(key, data=arrays[key])
+            _write(file, name, arrays)
+
+
+def add_predictions(path: Path, items: Iterable[tuple[str, dict[str, np.ndarray]]]) -> None:
+    """Add predictions to a file, in the place of those of the same name; all of them or none."""
+    with grown_h5(path, latest=True) as file:
+        for name, arrays in items:
+            if name in file:
+                del file[name]
+            _write(file, name, arrays)
+
+
+def _write(file: h5py.File, name: str, arrays: dict[str, np.ndarray]) -> None:
+    group = file.create_group(name)
+    group.attrs["image_size"] = arrays["image_size"]
+    for key in ("ids", "levels"):
+        _compressed(group, key, arrays[key])
+    for key in ("presence", "feature"):
+        group.create_dataset(key, data=arrays[key])
 
 
 def _compressed(group: h5py.Group, key: str, planes: np.ndarray) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from lbr.errors import ConfigError, DataError
 from lbr.io.features_file import features_from_arrays, write_features
+from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ExtractImage, MaskSource
 from lbr.pipeline.workspace import Making, Recipe, digest_masks, digest_photographs
 from lbr.types import LocalFeatures
+
+Favoured = tuple[MaskSource | None, dict, dict[str, str]]  # masks that favour keypoints, configuration, inputs
 
 
 def extract(context: Context) -> list[Report]:
@@ -25,8 +28,15 @@ def extract(context: Context) -> list[Report]:
 
 
 def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
-    images, settings = context.dataset.images, context.config.extractor
-    masks, config, inputs = _favoured(context, output, names)
+    return extract_images(context, output, context.dataset.images, names, _favoured(context, output, names))
+
+
+def extract_images(
+    context: Context, output: Path, images: ImageFolder, names: Sequence[str], favoured: Favoured
+) -> Report:
+    """A feature file of the photographs `names`."""
+    settings = context.config.extractor
+    masks, config, inputs = favoured
     inputs |= {"images": digest_photographs(images, names), **weights_digest(settings)}
     recipe = Recipe("extract", {**context.dump("extractor"), **config}, inputs)
     if context.reusable(output, recipe):
@@ -53,7 +63,7 @@ def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
 
 
-def _favoured(context: Context, output: Path, names: Sequence[str]) -> tuple[MaskSource | None, dict, dict[str, str]]:
+def _favoured(context: Context, output: Path, names: Sequence[str]) -> Favoured:
     """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
     labelling, workspace = context.config.labelling, context.workspace
     if not labelling.favour_instances:

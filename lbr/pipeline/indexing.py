@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 
 from lbr.errors import DataError
 from lbr.features.labelling import labels_at
 from lbr.io.files import remove
+from lbr.io.labels import mask_path
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
 from lbr.parallel import parallel_map
+from lbr.pipeline.changes import added_label_image, changes_of
 from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ReadMask
-from lbr.pipeline.workspace import Recipe, digest_masks, making
+from lbr.pipeline.workspace import Recipe, digest_named, made_as, making, read_manifest, reusable
 from lbr.retrieval.index import build_index, shares_of_mask, write_index
 
 
 def make_index(context: Context) -> list[Report]:
     """index/: the instance index of the map's images, with labels.npy, the instance of each of its observations."""
-    workspace, masks = context.workspace, context.labels.masks
-    if masks is None:
+    workspace = context.workspace
+    if context.labels.masks is None:
         raise DataError("the dataset has no label images to index: set dataset.labels to their folder")
     scene = open_map(workspace.map)
     inputs = identities(workspace.map, workspace.db_predictions)
-    inputs["labels"] = digest_masks(masks, scene.names)
+    masks = label_images(context, scene)
+    inputs["labels"] = digest_named(masks)
     recipe = Recipe("index", context.dump("index"), inputs)
-    if context.reusable(workspace.index, recipe):
+    if reusable(workspace.index, recipe, context.overwrite or _is_of_the_map_before(context)):
         return [reused(workspace.index)]
     with making(workspace.index, recipe) as work:
         shares: dict[str, dict[int, float]] = {}
         labels = np.zeros(len(scene.point_index), np.int32)
-        worker, names = ReadMask(masks, load_vocabulary(context)), [(name, name) for name in scene.names]
-        for (name, _), found in parallel_map(worker, names, context.config.parallel, "index"):
+        worker = ReadMask(load_vocabulary(context))
+        for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
             if isinstance(found, Problem):
                 work.problems.append(found)
             shares[name] = {} if isinstance(found, Problem) else shares_of_mask(found["mask"])
@@ -55,6 +59,25 @@ def make_index(context: Context) -> list[Report]:
             f"{np.diff(index.offsets).mean():.1f} each; {100 * np.mean(labels > 0):.0f} % of the observations labelled"
         )
     return [made(workspace.index)]
+
+
+def label_images(context: Context, scene: Map) -> dict[str, Path]:
+    """Where the label images of the map's images are or would be, in their order."""
+    masks, workspace = context.labels.masks, context.workspace
+    if masks is None:
+        return {}
+    added = set(changes_of(workspace).added)
+    own = {name: mask_path(masks, name) for name in scene.names}
+    return {n: p if n not in added or p.is_file() else added_label_image(workspace, n) for n, p in own.items()}
+
+
+def _is_of_the_map_before(context: Context) -> bool:
+    """Whether the index is of this map as it was before its last changes: then it follows them without being asked."""
+    made, log = read_manifest(context.workspace.index), changes_of(context.workspace).log
+    if made is None or not log:
+        return False
+    manifest = read_manifest(context.workspace.map) or {}
+    return made["inputs"].get("map") in {made_as(manifest), *(change.made for change in log)}
 
 
 def _label(scene: Map, name: str, mask: np.ndarray, labels: np.ndarray) -> None:

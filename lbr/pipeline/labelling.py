@@ -20,8 +20,9 @@ from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, fi
 from lbr.mapping.instances.texture import Canvas, Texture
 from lbr.mapping.instances.walls import Wall
 from lbr.mapping.map import open_map
+from lbr.pipeline.changes import changes_of
 from lbr.pipeline.label_workers import DrawLabels, LabelImage, PaintWall, PaintWallItem
-from lbr.pipeline.stage import Context, Report, identities, made, make_parts, reused
+from lbr.pipeline.stage import Context, Report, identities, identities_as_made, made, make_parts, reused
 from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_text, making, read_manifest
 from lbr.types import InstanceVocabulary
 from lbr.visualization import colours as palette
@@ -51,9 +52,10 @@ def label(context: Context) -> list[Report]:
 def _find(context: Context) -> Report:
     """instances/: the instances of the map as they were found, before anybody corrects them."""
     workspace, dataset, settings = context.workspace, context.dataset, context.config.instances
-    inputs = identities(workspace.map)
+    inputs = identities_as_made(workspace.map)
     scene = open_map(workspace.map)
-    inputs |= {"images": digest_images(dataset.image_root, scene.names)}
+    names = changes_of(workspace).names_as_made(scene.names)
+    inputs |= {"images": digest_images(dataset.image_root, names)}
     recipe = Recipe("label", {"instances": _relevant(context), **context.dump("seed")}, inputs)
     if context.reusable(workspace.instances, recipe):
         return reused(workspace.instances)

@@ -79,7 +79,9 @@ def _recipe(context: Context) -> Recipe:
 def _check_same_network(workspace: Workspace) -> None:
     """Raises DataError when db images and queries were recognised by two networks, whose features do not compare."""
     made = [read_manifest(path) for path in (workspace.db_predictions, workspace.query_predictions)]
-    networks = [{k: v for k, v in m["inputs"].items() if k != "images"} for m in made if m]
+    networks = [
+        {k: v for k, v in m["inputs"].items() if k not in ("images", workspace.prototypes.name)} for m in made if m
+    ]
     if len(networks) == 2 and networks[0] != networks[1]:
         raise DataError(
             f"{workspace.query_predictions}: made by another network than {workspace.db_predictions.name}; "

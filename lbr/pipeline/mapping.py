@@ -16,6 +16,7 @@ from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs
+from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Recipe, digest_files, making
 from lbr.retrieval.pairs import Pair
@@ -30,8 +31,9 @@ def reconstruct(context: Context) -> list[Report]:
     recipe = Recipe("reconstruct", context.dump("reconstruction", "seed"), inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
+    lost = _lost_changes(context)
     with making(output, recipe) as work, FeatureFile(workspace.db_features) as features:
-        work.problems += _write_sfm(context, features)
+        work.problems += lost + _write_sfm(context, features)
         arrays, place = join_places([model_arrays(model) for model in read_models(workspace.sfm)])
         descriptors = [features.read(name).descriptors for name in arrays.names]
         units: Units = "model" if isinstance(context.config.reconstruction, SfmSettings) else "metres"
@@ -53,6 +55,15 @@ def _places_text(scene: Map) -> str:
         return ""
     sizes = ", ".join(str(count) for count in np.bincount(scene.place))
     return f"; {scene.num_places} separate places ({sizes} images), each in a frame of its own"
+
+
+def _lost_changes(context: Context) -> list[Problem]:
+    """What was added to the map that is about to be made anew, or taken from it: the new one knows nothing of it."""
+    log = changes_of(context.workspace).log
+    if not log:
+        return []
+    calls = ", ".join(f"{change.verb} of {len(change.names)} images" for change in log)
+    return [Problem("map", f"made anew from the dataset, so without its changes ({calls}); call these verbs again")]
 
 
 def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:

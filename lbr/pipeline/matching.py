@@ -125,5 +125,5 @@ def match(context: Context) -> list[Report]:
         write_matches(output, items())
         return f"{total:,} matches of {len(pairs):,} pairs"
 
-    worker = MatchImage(workspace.db_features, settings)
+    worker = MatchImage((workspace.db_features,), settings)
     return [make_of_items(context, output, recipe, group_pairs(pairs), worker, pack)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,27 @@ from lbr.io.labels import mask_path, vocabulary_digest
 from lbr.io.predictions_file import PredictionFile, write_predictions
 from lbr.io.text_lists import Problem
 from lbr.parallel import parallel_map
+from lbr.pipeline.changes import added_label_image
+from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
 from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
-from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
 from lbr.pipeline.workers import DrawRecognition, RecogniseImage
-from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_paths, digest_photographs, making, open_parts
+from lbr.pipeline.workspace import (
+    Making,
+    Recipe,
+    digest_files,
+    digest_paths,
+    digest_photographs,
+    making,
+    open_parts,
+    reusable,
+)  # fmt: skip
 from lbr.recognition.planning import Plan, read_plan
 from lbr.types import InstanceVocabulary
 
 if TYPE_CHECKING:
+    from lbr.io.images import ImageFolder
     from lbr.recognition.checkpoints import Checkpoint
     from lbr.recognition.samples import LabelledImage
     from lbr.recognition.train import Progress
@@ -43,6 +56,8 @@ def train(context: Context) -> list[Report]:
         with first_before_others(own):
             vocabulary = load_vocabulary(context)
         output, recipe = context.workspace.recognition, _training_recipe(context, images, vocabulary)
+        if kept := _kept_as_it_was(context, images):
+            return [kept] if own.is_first else []
         if context.reusable(output, recipe):
             return [reused(output)] if own.is_first else []
         if not own.is_first:
@@ -70,6 +85,19 @@ def _training_recipe(context: Context, images: Sequence[LabelledImage], vocabula
     if settings.training.start_from:
         inputs["start_from"] = digest_files([settings.training.start_from])
     return Recipe("train", config, inputs)
+
+
+def _kept_as_it_was(context: Context, images: Sequence[LabelledImage]) -> Report | None:
+    """The report on a network of before images were added to the map, which is not trained anew unasked."""
+    added, output = context.added, context.workspace.recognition
+    if not added or context.overwrite or not output.exists():
+        return None
+    own = [item for item in images if item.name not in added]
+    if not reusable(output, _training_recipe(context, own, load_own_vocabulary(context)), True):
+        return None
+    unlearned = f"{len(images) - len(own)} images added since are not learned: `lbr train --overwrite` learns them"
+    report = reused(output)
+    return replace(report, summary=f"{report.summary}; {unlearned}")
 
 
 def _keep_network(
@@ -108,9 +136,14 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
         for n in dataset.db_names
         if mask_path(masks, n).is_file()
     ]
+    lacking = len(dataset.db_names) - len(found)
+    found += [
+        LabelledImage(name, (path,), mask)
+        for name, path in context.added.items()
+        if name not in dataset.cameras and (mask := added_label_image(context.workspace, name)).is_file()
+    ]
     if not found:
         raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")
-    lacking = len(dataset.db_names) - len(found)
     return found, [Problem(str(masks), f"{lacking} db images have no label image; not trained on")] if lacking else []
 
 
@@ -130,14 +163,30 @@ def recognise(context: Context) -> list[Report]:
 
 
 def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int | None) -> Report:
-    images, settings = context.dataset.images, context.config.recognition
+    added = tuple(context.added) if output == context.workspace.db_predictions else ()
+    return recognise_images(context, output, context.images, names, ranks, added)
+
+
+def recognise_images(
+    context: Context, output: Path, images: ImageFolder, names: Sequence[str], ranks: int | None,
+    added: Sequence[str] = (),
+) -> Report:  # fmt: skip
+    """A prediction file of the photographs `names`, and of those `added` to the map since.
+
+    These do not make another output of it: they were put into it as they were added.
+    """
+    settings = context.config.recognition
     config = {
         "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
     }
-    recipe = Recipe("recognise", config, {"images": digest_photographs(images, names), **checkpoint_identity(context)})
+    prototypes = make_prototypes(context)
+    inputs = {"images": digest_photographs(images, names), **checkpoint_identity(context)}
+    if prototypes is not None and ranks is None:  # of db images the network's own word is kept
+        inputs |= identities(prototypes)
+    recipe = Recipe("recognise", config, inputs)
     if context.reusable(output, recipe):
         return reused(output)
-    worker = RecogniseImage(images, settings, checkpoint_path(context), load_vocabulary(context), ranks)
+    worker = RecogniseImage(images, settings, checkpoint_path(context), load_vocabulary(context), ranks, prototypes)
 
     def pack(work: Making) -> str:
         found = sorted(work.parts.keys())
@@ -148,22 +197,8 @@ def _recognise(context: Context, output: Path, names: Sequence[str], ranks: int 
         )
         return f"{len(found)} images, {output.stat().st_size / len(found) / 1e3:.1f} kB each"
 
-    return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
-
-
-def checkpoint_path(context: Context) -> Path:
-    """The checkpoint to recognise with: the one that is named, else what `train` made."""
-    settings = context.config.recognition
-    return settings.weights or (settings.published.path if settings.published else context.workspace.recognition)
-
-
-def checkpoint_identity(context: Context) -> dict[str, str]:
-    """What a prediction depends on: the named file, or how the workspace's own was trained. Raises DataError."""
-    settings, path = context.config.recognition, checkpoint_path(context)
-    if path == context.workspace.recognition:
-        return identities(path)
-    order = {"colour_order": settings.published.colour_order} if settings.published else {}
-    return {"weights": digest_files([path]), **order}
+    items = {name: name for name in (*names, *added)}
+    return make_of_items(context, output, recipe, items, worker, pack)
 
 
 def _draw(context: Context) -> Report:
@@ -178,7 +213,7 @@ def _draw(context: Context) -> Report:
         for path in files:
             with PredictionFile(path) as file:
                 items = [(name, name) for name in file.names]
-            worker = DrawRecognition(context.dataset.images, path, work.parts.folder, vocabulary)
+            worker = DrawRecognition(context.images, path, work.parts.folder, vocabulary)
             for _, problem in parallel_map(worker, items, context.config.parallel, f"draw {path.stem}"):
                 work.problems += [problem] if isinstance(problem, Problem) else []
         work.parts.folder.rename(output)

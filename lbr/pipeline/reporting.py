@@ -36,7 +36,7 @@ from lbr.visualization.report import ReportInputs, write_report
 
 def make_report(context: Context) -> list[Report]:
     """runs/<run>/report.html. Raises DataError when nothing was localized yet."""
-    workspace, dataset, settings = context.workspace, context.dataset, context.config.evaluation
+    workspace, settings = context.workspace, context.config.evaluation
     records = read_localizations(workspace.localizations)
     scored, alignment = _scored(context, records)
     made = {output: read_manifest(output) for output in workspace.outputs}
@@ -45,7 +45,7 @@ def make_report(context: Context) -> list[Report]:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
             title=f"{workspace.root.resolve().name}, run {workspace.run}",
-            records=records, scene=scene, image_root=dataset.image_root, turned=dataset.turned,
+            records=records, scene=scene, images=context.images,
             features=lambda name: file.read(name) if name in file else None,
             thresholds=settings.thresholds,
             errors=scored and scored.errors, scores=scored and scored.scores,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,18 @@ from lbr.config import Config
 from lbr.datasets import Dataset, load_dataset
 from lbr.datasets.dataset import Labels
 from lbr.errors import ConfigError, DataError
+from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.mapping.instances import MadeInstances
 from lbr.parallel import parallel_map
+from lbr.pipeline.changes import added_photograph, changes_of, finish_change
 from lbr.pipeline.workers import Item, Worker
 from lbr.pipeline.workspace import (
     Making,
     Recipe,
     Workspace,
     digest_files,
+    made_as,
     making,
     open_parts,
     problems_of,
@@ -33,7 +36,8 @@ MADE_BY = {
     "index": "index",
     "recognition.pt": "train", "predictions-db.h5": "recognise", "predictions-query.h5": "recognise",
     "features-db.h5": "extract", "features-query.h5": "extract", "pairs-mapping.txt": "pairs", "matches.h5": "match",
-    "map": "reconstruct", "georeference.json": "georeference", "instances": "label", "labels": "label",
+    "map": "reconstruct", "georeference.json": "georeference", "prototypes.npz": "recognise",
+    "instances": "label", "labels": "label",
 }  # fmt: skip
 
 
@@ -76,7 +80,19 @@ class Context:
 
     @cached_property
     def workspace(self) -> Workspace:
-        return Workspace(self.config.workspace, self.config.run)
+        workspace = Workspace(self.config.workspace, self.config.run)
+        finish_change(workspace)
+        return workspace
+
+    @property
+    def added(self) -> dict[str, Path]:
+        """The photographs that `lbr extend` added to the map and that are in it, by name."""
+        return {name: added_photograph(self.workspace, name) for name in changes_of(self.workspace).added}
+
+    @property
+    def images(self) -> ImageFolder:
+        """The photographs by name: the dataset's, and those that were added to the map."""
+        return replace(self.dataset.images, elsewhere=self.added)
 
     @property
     def uses_instances(self) -> bool:
@@ -190,6 +206,12 @@ def identities(*outputs: Path) -> dict[str, str]:
             raise DataError(f"{output}: not there yet; run `lbr {MADE_BY[output.name]}` first, or `lbr run` for all")
         found[output.name] = manifest["identity"]
     return found
+
+
+def identities_as_made(*outputs: Path) -> dict[str, str]:
+    """As `identities`, of outputs as they were made, whatever was added to them or taken from them since."""
+    _ = identities(*outputs)
+    return {output.name: made_as(read_manifest(output) or {}) for output in outputs}
 
 
 def weights_digest(settings: Settings) -> dict[str, str]:

@@ -10,8 +10,16 @@ from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Recipe, digest_masks, making
 from lbr.types import InstanceVocabulary
 
+VOCABULARY = "vocabulary.txt"  # in the folder of additions: the dataset's instances and the new ones
+
 
 def load_vocabulary(context: Context) -> InstanceVocabulary:
+    """The instances of the map: the dataset's, and behind them those that came with additions (`lbr extend`)."""
+    grown = context.workspace.additions / VOCABULARY
+    return read_vocabulary(grown) if grown.is_file() and context.added else load_own_vocabulary(context)
+
+
+def load_own_vocabulary(context: Context) -> InstanceVocabulary:
     """The dataset's vocabulary; where none is named, that of the colours that two label images or more show.
 
     The latter is kept in the workspace. Raises DataError without label images, StaleOutput when they have changed.

@@ -124,12 +124,15 @@ class RecogniseImage(Worker[str]):
     checkpoint: Path
     vocabulary: InstanceVocabulary
     ranks: int | None
+    prototypes: Path | None = None
 
     @cached_property
     def recognizer(self) -> Recognizer:
         from lbr.recognition.predict import make_recognizer
+        from lbr.recognition.prototypes import read_prototypes
 
-        return make_recognizer(self.settings, self.checkpoint, self.vocabulary)
+        prototypes = read_prototypes(self.prototypes) if self.prototypes else None
+        return make_recognizer(self.settings, self.checkpoint, self.vocabulary, prototypes)
 
     def open(self) -> None:
         _ = self.recognizer
@@ -165,22 +168,25 @@ class DrawRecognition(Worker[str]):
 
 
 @dataclass
-class ReadMask(Worker[str]):
-    """Image name -> `mask`, the classes uint16 [H, W] of its label image."""
+class ReadMask(Worker[Path]):
+    """Label image -> `mask`, its classes uint16 [H, W]."""
 
-    masks: Path
     vocabulary: InstanceVocabulary
 
-    def make(self, name: str) -> Arrays:
-        return {"mask": read_mask(mask_path(self.masks, name), self.vocabulary).astype(np.uint16)}
+    def make(self, path: Path) -> Arrays:
+        return {"mask": read_mask(path, self.vocabulary).astype(np.uint16)}
 
 
 @dataclass
 class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
-    """(first image, its partners) -> arrays of their matches."""
+    """(first image, its partners) -> arrays of their matches; the first feature file that has an image counts."""
 
-    features: Path
+    features: tuple[Path, ...]
     config: MatcherConfig
+
+    @cached_property
+    def files(self) -> list[FeatureFile]:
+        return [FeatureFile(path) for path in self.features]
 
     @cached_property
     def matcher(self) -> Matcher:
@@ -188,7 +194,10 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 
     @cached_property
     def read(self) -> Any:
-        return lru_cache(CACHED_IMAGES)(FeatureFile(self.features).read)
+        return lru_cache(CACHED_IMAGES)(self._read)
+
+    def _read(self, name: str) -> LocalFeatures:
+        return next((file for file in self.files if name in file), self.files[-1]).read(name)
 
     def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item

@@ -102,6 +102,21 @@ class Workspace:
         return self.root / "index"
 
     @property
+    def additions(self) -> Path:
+        """Photographs that `lbr extend` added to the map, in images/, and their label images, in labels/."""
+        return self.root / "additions"
+
+    @property
+    def staging(self) -> Path:
+        """Work of `lbr extend` until its map is in place."""
+        return self.root / ".extend"
+
+    @property
+    def prototypes(self) -> Path:
+        """What instances look like that came with additions, until the network is trained again."""
+        return self.root / "prototypes.npz"
+
+    @property
     def run_folder(self) -> Path:
         return self.root / "runs" / self.run
 
@@ -180,6 +195,11 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     return json.loads(read_text(path)) if path.is_file() else None
 
 
+def made_as(manifest: Mapping[str, Any]) -> str:
+    """The identity of the recipe that an output was made by; a map that was changed since has one of its own."""
+    return str(manifest.get("made_as", manifest["identity"]))
+
+
 def manifest_path(output: Path) -> Path:
     return output.with_name(output.name + ".manifest.json")
 
@@ -250,6 +270,11 @@ def digest_paths(paths: Iterable[Path]) -> str:
     return _digest_stats((str(path), path) for path in paths)
 
 
+def digest_named(paths: Mapping[str, Path]) -> str:
+    """As `digest_images`, of files by any names."""
+    return _digest_stats(paths.items())
+
+
 def digest_masks(root: Path, names: Iterable[str]) -> str:
     """As `digest_images`, of the label images of these images."""
     return _digest_stats((name, mask_path(root, name)) for name in names)
@@ -275,7 +300,7 @@ def versions() -> dict[str, str]:
 
 def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | None:
     """What differs between a manifest and a recipe, in words; None when nothing does."""
-    if made["identity"] == recipe.identity:
+    if made_as(made) == recipe.identity:
         return None
     old, new = _flat(made["config"]), _flat(recipe.config)
     for key in sorted(old.keys() | new.keys()):

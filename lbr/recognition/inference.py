@@ -38,11 +38,16 @@ class ReadyNetwork(nn.Module):
             with torch.inference_mode():
                 self.packed = pack(self.network, example.to(memory_format=torch.channels_last))
 
-    @torch.inference_mode()
     def forward(self, images: torch.Tensor) -> Recognition:
         """float [B, 3, H, W], normalised."""
+        return self.described(images)[0]
+
+    @torch.inference_mode()
+    def described(self, images: torch.Tensor) -> tuple[Recognition, torch.Tensor]:
+        """As `RecognitionNetwork.described`: with the decoder's map."""
         images = images.to(self.number, memory_format=torch.channels_last)
-        return Recognition(*(tensor.float() for tensor in self.network(images)))
+        output, decoded = self.network.described(images)
+        return Recognition(*(tensor.float() for tensor in output)), decoded.float()
 
 
 def folded(part: nn.Module) -> nn.Module:

@@ -47,11 +47,14 @@ class RecognitionNetwork(nn.Module):
         self.feature_dim = int(features)
 
     def forward(self, images: torch.Tensor) -> Recognition:
+        return self.described(images)[0]
+
+    def described(self, images: torch.Tensor) -> tuple[Recognition, torch.Tensor]:
+        """As `forward`, with the decoder's map [B, D, h', w'] that the segmentation is read from."""
         maps = self.encoder(images)
-        last = maps[-1]
-        return Recognition(
-            self.seghead(self.decoder(maps)), self.cls_head(last), last.amax(dim=(2, 3)), last.mean(dim=(2, 3))
-        )
+        last, decoded = maps[-1], self.decoder(maps)
+        output = Recognition(self.seghead(decoded), self.cls_head(last), last.amax(dim=(2, 3)), last.mean(dim=(2, 3)))
+        return output, decoded
 
 
 def make_network(settings: NetworkConfig, classes: int) -> RecognitionNetwork:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from lbr.evaluation import PoseErrors, PoseScores
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
+from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map
 from lbr.recognition.metrics import RecognitionScores
@@ -38,13 +38,12 @@ class ReportInputs:
     whose frame a true pose is given, where there are several. metres_per_unit: of a place's frame, None where nothing
     tells it; places that are not named are in metres. alignment: how the map was aligned to be scored, in lines.
     georeference: where its places lie on earth, in lines.
-    turned: photographs to be turned upright.
     """
 
     title: str
     records: Sequence[Mapping[str, Any]]
     scene: Map
-    image_root: Path
+    images: ImageFolder
     features: Callable[[str], LocalFeatures | None]
     truth: Mapping[str, Pose] | None = None
     errors: PoseErrors | None = None
@@ -64,7 +63,6 @@ class ReportInputs:
     metres_per_unit: Mapping[int, float | None] = field(default_factory=dict)
     alignment: Sequence[str] = ()
     georeference: Sequence[str] = ()
-    turned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.io.images import ImageFolder
 from lbr.types import InstancePrediction, LocalFeatures
 from lbr.visualization.entries import ReportInputs
 
@@ -13,9 +12,9 @@ from lbr.visualization.entries import ReportInputs
 def photo_of(inputs: ReportInputs, name: str) -> np.ndarray | str:
     """A photograph, RGB uint8 [H, W, 3], or the reason why there is none."""
     try:
-        return ImageFolder(inputs.image_root, inputs.turned).read(name)
+        return inputs.images.read(name)
     except DataError as error:
-        return str(error).replace(f"{inputs.image_root}/", "")
+        return str(error).replace(f"{inputs.images.root}/", "")
 
 
 def features_of(inputs: ReportInputs, name: str) -> LocalFeatures | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lbr.errors import DataError
+from lbr.io.images import ImageFolder
 from lbr.io.labels import mask_path, vocabulary_digest, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.pipeline.reporting import with_recognition
@@ -75,7 +76,8 @@ def inputs(world: ExactWorld, tmp_path_factory: pytest.TempPathFactory) -> Repor
         for ranking in (EvidenceRanking(), PublishedRanking())
     }
     return ReportInputs(
-        "A run", records, world.map(), root, nothing, predictions=found, true_masks=true_mask, recognition=scores,
+        "A run", records, world.map(), ImageFolder(root), nothing, predictions=found,
+        true_masks=true_mask, recognition=scores,
     )  # fmt: skip
 
 
@@ -230,7 +232,7 @@ def test_a_wide_photograph_has_its_facades_below_it(inputs: ReportInputs, tmp_pa
     cv2.imwrite(str(tmp_path / name), np.full((100, 400, 3), 90, np.uint8))
     only: Callable = prediction
     page = report_html(
-        replace(inputs, image_root=tmp_path, records=[record_of(name, None, "failed")], predictions=only)
+        replace(inputs, images=ImageFolder(tmp_path), records=[record_of(name, None, "failed")], predictions=only)
     )
     assert 'class="stack"' in page and page.count('alt="facades of') == 1
     Page(page)

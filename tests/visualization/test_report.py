@@ -12,6 +12,7 @@ import pytest
 from lbr.errors import DataError
 from lbr.evaluation import pose_errors, score_by_condition
 from lbr.geometry.pose import Pose
+from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.types import LocalFeatures
 from lbr.visualization.entries import entries_of
@@ -91,8 +92,9 @@ def inputs(world: ExactWorld, tmp_path_factory: pytest.TempPathFactory) -> Repor
     errors = pose_errors(poses, truth)
     scores = score_by_condition(errors, {r["query"]: r["condition"] for r in records}, THRESHOLDS)
     return ReportInputs(
-        "A run & more", records, world.map(), root, lambda name: world.features(truth[name], 0.3), truth, errors,
-        scores, THRESHOLDS, {"extract": 12.0, "match": 3.0}, (Problem("query/broken.png", "broken <image>"),),
+        "A run & more", records, world.map(), ImageFolder(root), lambda name: world.features(truth[name], 0.3),
+        truth, errors, scores, THRESHOLDS, {"extract": 12.0, "match": 3.0},
+        (Problem("query/broken.png", "broken <image>"),),
         {"machine": "two cores"},
     )  # fmt: skip
 
@@ -209,7 +211,7 @@ def test_odd_records_make_a_page_all_the_same(inputs: ReportInputs, damage: Call
         {"features": unreadable},
         {"records": (), "truth": None, "errors": None, "scores": None},
         {"stage_seconds": {}, "facts": {}, "problems": ()},
-        {"image_root": Path("/nowhere")},
+        {"images": ImageFolder(Path("/nowhere"))},
     ],
     ids=["no features", "unreadable features", "no queries", "no facts", "no photographs"],
 )

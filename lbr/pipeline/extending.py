@@ -1,0 +1,326 @@
+"""`lbr extend`: photographs are added to the map of a workspace; what is in it stays as it is, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.io.features_file import FeatureFile, add_features
+from lbr.io.files import remove
+from lbr.io.images import ImageFolder
+from lbr.io.matches_file import matches_from_arrays
+from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
+from lbr.io.text_lists import Problem, write_pairs
+from lbr.localization.cameras import shared_cameras
+from lbr.localization.localizer import LocalizationSettings
+from lbr.localization.search import VerificationSettings
+from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, with_images
+from lbr.mapping.growth import View, grow
+from lbr.mapping.map import Map, open_map, write_map
+from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
+from lbr.parallel import parallel_map
+from lbr.pipeline.changes import (
+    EXTEND,
+    IMAGES,
+    Change,
+    changed,
+    changes_of,
+    publish_map,
+)  # fmt: skip
+from lbr.pipeline.features import extract_images
+from lbr.pipeline.indexing import make_index
+from lbr.pipeline.mapping import reconstruct
+from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
+from lbr.pipeline.prototyping import label_additions
+from lbr.pipeline.recognition import DB_RANKS, recognise_images
+from lbr.pipeline.results import poses_of
+from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.stage import Context, Report, identities
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.workers import LocalizeQuery, MaskSource, MatchImage, group_pairs
+from lbr.pipeline.workspace import Workspace, digest_images, digest_text
+from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
+from lbr.retrieval.pairs import PosePairs, pairs_from_poses
+from lbr.retrieval.progressive import ProgressiveCandidates
+from lbr.types import Camera, LocalFeatures, Matches, Pose, Query, Status
+
+# A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
+STRICT = VerificationSettings()
+MIN_SHARE = 0.25  # of an image's matches, in pairs that pass at all: by chance a tenth agree with a wrong pose
+Posed = dict[str, tuple[Camera, Pose]]
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An extension at work: the context, the photographs, and the folder that holds all of it until it is done."""
+
+    context: Context
+    photographs: Photographs
+    staging: Workspace
+
+    @property
+    def images(self) -> ImageFolder:
+        return ImageFolder(self.staging.root / IMAGES)
+
+    @cached_property
+    def recognised(self) -> bool:
+        """Whether the workspace has a recogniser's predictions and label images, which the additions then get too."""
+        context = self.context
+        return context.workspace.db_predictions.is_file() and (context.makes_labels or context.labels.masks is not None)
+
+    @property
+    def features(self) -> tuple[Path, Path]:
+        """The feature files of the additions and of the map."""
+        return self.staging.query_features, self.context.workspace.db_features
+
+
+def extend(context: Context, images: Path, poses: Path | None = None) -> list[Report]:
+    """Add photographs of a folder or a list to the map; with `poses` (a list or a COLMAP model) or localized in it.
+
+    Raises DataError when there is no map, or none of them can be added; the map then stays as it is.
+    """
+    start, workspace = time.time(), context.workspace
+    check_map(context)
+    scene = open_map(workspace.map)
+    found = find_photographs(context.dataset.image_root, images, poses, set(scene.names))
+    work = Extension(context, found, Workspace(workspace.staging))
+    problems = [*found.problems, *_prepare(work)]
+    grown, added, points, lost = _grown(work, scene)
+    problems += lost
+    if not added:
+        remove(work.staging.root)
+        reasons = "; ".join(map(str, problems[:3]))
+        raise DataError(f"not one of {len(found.files)} photographs could be added to the map ({reasons})")
+    change = Change(EXTEND, tuple(sorted(added)), _inputs(work, added))
+    new = _keep(work, grown, added)
+    seen = int(grown.offsets[-1] - scene.offsets[-1])
+    facts = {
+        "summary": map_summary(grown), "seconds": round(time.time() - start, 3),
+        "problems": [[p.what, p.why] for p in problems],
+    }  # fmt: skip
+    additions = (*changes_of(workspace).additions, Addition(change.names, points))
+    publish_map(workspace, grown, changed(workspace, change), additions, facts)
+    instances = f", {new} new instances" if new else ""
+    told = f"{len(added)} images added with {points:,} points, {seen:,} observations{instances}; {facts['summary']}"
+    reports = [Report(workspace.map, told, problems=tuple(dict.fromkeys(problems)))]
+    return reports + (make_index(context) if workspace.index.exists() else [])
+
+
+def check_map(context: Context) -> None:
+    """Raises DataError when the workspace has no map yet, StaleOutput when it is not of this configuration."""
+    identities(context.workspace.map)
+    if not reconstruct(replace(context, overwrite=False))[0].reused:
+        raise DataError(f"{context.workspace.map}: was not whole, and was made again just now; look at it first")
+
+
+def map_summary(scene: Map) -> str:
+    return (
+        f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
+        f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
+    )
+
+
+def _prepare(work: Extension) -> list[Problem]:
+    """Copies, predictions and features of the photographs in the staging folder; those that are broken."""
+    context, names = replace(work.context, overwrite=True, shard=None), sorted(work.photographs.files)
+    files, known = work.photographs.files, work.photographs.cameras
+    copy_photographs(files, work.images.root, {name for name in files if name not in known})
+    problems: list[Problem] = []
+    source, config, inputs = None, {}, {}
+    if work.recognised:
+        report = recognise_images(context, work.staging.query_predictions, work.images, names, None)
+        problems += report.problems
+        if context.config.labelling.favour_instances:
+            predictions = work.staging.query_predictions
+            minimum = context.config.labelling.min_confidence
+            source = MaskSource(None, predictions, load_vocabulary(context), minimum)
+            config, inputs = context.dump("labelling"), identities(predictions)
+    report = extract_images(context, work.staging.query_features, work.images, names, (source, config, inputs))
+    return [*problems, *report.problems]
+
+
+def _grown(work: Extension, scene: Map) -> tuple[Map, Posed, int, list[Problem]]:
+    """The map with all that fits, in rounds: what finds its place next to what was added before.
+
+    Returns the map, the images added, how many points they made, and why others were left out.
+    """
+    with FeatureFile(work.staging.query_features) as file:
+        readable = [name for name in sorted(work.photographs.files) if name in file]
+    given = work.photographs.poses
+    fresh: Posed = {n: (work.photographs.cameras[n], given[n]) for n in readable if n in given}
+    waiting, reasons, added = [n for n in readable if n not in given], dict[str, str](), Posed()
+    count, first = len(scene.points), True
+    while fresh or (first and waiting):
+        if fresh:
+            scene, kept = _add(work, scene, fresh)
+            reasons |= dict.fromkeys(fresh.keys() - kept.keys(), "its pose agrees with the matches of no other image")
+            added |= kept
+            if not kept:
+                break
+        fresh, failed = _localize(work, scene, waiting, () if first else tuple(added)) if waiting else ({}, {})
+        if first or fresh:
+            reasons |= failed
+        waiting, first = [name for name in waiting if name not in fresh], False
+    left_out = [Problem(name, why) for name, why in reasons.items() if name not in added]
+    return scene, added, len(scene.points) - count, left_out
+
+
+def _localize(
+    work: Extension, scene: Map, names: list[str], beside: tuple[str, ...]
+) -> tuple[Posed, dict[str, str]]:  # fmt: skip
+    """Cameras and poses of the photographs that are verified in the map, and why the others are not.
+
+    beside: db images to compare with, those added so far; all of the map, by the ordinary search, when there are none.
+    """
+    context, workspace = work.context, work.context.workspace
+    config, folder, candidates = context.config, workspace.map, context.config.candidates
+    if beside:
+        folder, pairs = work.staging.map, work.staging.pairs
+        write_map(folder, scene)
+        write_pairs(pairs, [(name, other) for name in names for other in beside])
+        candidates = ListedCandidates(path=pairs)
+    elif isinstance(candidates, ListedCandidates):
+        candidates = ExhaustiveCandidates()
+    elif isinstance(candidates, ProgressiveCandidates) and candidates.fallback == "list":
+        candidates = candidates.model_copy(update={"fallback": "global"})
+    search = work.recognised and context.uses_instances
+    searched = SearchedScene(
+        folder, workspace.index if search and not beside else None, work.staging.query_predictions if search else None,
+        candidates, config.labelling, config.recognition.ranking,
+    )  # fmt: skip
+    shared = shared_cameras(scene, context.dataset.cameras)
+    worker = LocalizeQuery(
+        searched, work.staging.query_features, work.images, _strict(context), config.seed, 1, shared
+    )  # fmt: skip
+    worker.open()
+    known = work.photographs.cameras
+    items = [(name, Query(name, known.get(name))) for name in names]
+    posed, failed = Posed(), dict[str, str]()
+    for (name, _), arrays in parallel_map(worker, items, config.parallel, "localize"):
+        if isinstance(arrays, Problem):
+            failed[name] = arrays.why
+            continue
+        record = json.loads(arrays["line"].tobytes())
+        if record["status"] in (Status.REFINED, Status.VERIFIED):
+            c = record["camera"]
+            camera = Camera(c["model"], c["width"], c["height"], tuple(c["params"]), c["source"])
+            posed[name] = camera, poses_of([record])[name]
+        else:
+            failed[name] = f"not localized in the map: {record['status']}, {record['reason']}"
+    return posed, failed
+
+
+def _strict(context: Context) -> LocalizationSettings:
+    """The settings of localization, with limits of verification that are never below the defaults."""
+    settings = context.config.localization
+    limits = settings.verification
+    strict = limits.model_copy(
+        update={
+            key: max(getattr(limits, key), getattr(STRICT, key))
+            for key in ("min_inliers", "min_image_inliers", "min_kept")
+        }
+    )
+    return settings.model_copy(update={"verification": strict})
+
+
+def _add(work: Extension, scene: Map, fresh: Posed) -> tuple[Map, Posed]:
+    """The map with the photographs that their matches agree with, and those."""
+    config = work.context.config
+    poses = {name: scene.pose(i) for i, name in enumerate(scene.names)} | {n: p for n, (_, p) in fresh.items()}
+    near = config.pairs if isinstance(config.pairs, PosePairs) else PosePairs()
+    pairs = [pair for pair in pairs_from_poses(poses, near) if not fresh.keys().isdisjoint(pair)]
+    names = sorted({name for pair in pairs for name in pair})
+    cameras = {n: fresh[n][0] if n in fresh else scene.camera(scene.index_of(n)) for n in names}
+    features = dict(_read(work, names))
+    settings = config.reconstruction
+    limits = settings if isinstance(settings, TriangulationSettings) else TriangulationSettings()
+    sizes: dict[tuple[str, str], int] = {}
+    verified = verify_pairs(
+        cameras, {n: poses[n] for n in names}, {n: f.keypoints for n, f in features.items()},
+        _matches(work, pairs, sizes), limits,
+    )  # fmt: skip
+    verified = _believed(verified, sizes, set(fresh))
+    views = {n: _view(scene, n, cameras[n], poses[n], features[n], n in fresh) for n in names}
+    growth = grow(views, scene.points, verified, limits)
+    listed = np.array(names)[growth.views] if names else np.zeros(0, str)
+    kept = {n: fresh[n] for n in sorted(fresh) if n in set(listed.tolist())}
+    counts = np.cumsum([0, *(len(f) for f in features.values())])
+    rows = counts[growth.views] + growth.keypoints
+    if not kept:
+        return scene, kept
+    seen = NewObservations(
+        listed, np.concatenate([f.keypoints for f in features.values()])[rows],
+        np.concatenate([f.descriptors for f in features.values()])[rows], growth.point_index,
+    )  # fmt: skip
+    bigger = with_images(
+        scene, {n: c for n, (c, _) in kept.items()}, {n: p for n, (_, p) in kept.items()}, growth.points, seen
+    )
+    return bigger, kept
+
+
+def _view(scene: Map, name: str, camera: Camera, pose: Pose, features: LocalFeatures, new: bool) -> View:
+    points = np.full(len(features), -1, np.int64) if new else points_of_keypoints(scene, name, features)
+    return View(camera, pose, features.keypoints, points, new)
+
+
+def _read(work: Extension, names: list[str]) -> Iterator[tuple[str, LocalFeatures]]:
+    with FeatureFile(work.features[0]) as new, FeatureFile(work.features[1]) as old:
+        for name in names:
+            yield name, (new if name in new else old).read(name)
+
+
+def _believed(
+    verified: dict[tuple[str, str], np.ndarray], sizes: Mapping[tuple[str, str], int], fresh: set[str]
+) -> dict[tuple[str, str], np.ndarray]:
+    """The verified matches without those of new images whose pose too small a share of their matches agrees with."""
+    wrong = set()
+    for name in fresh:
+        own = [pair for pair in verified if name in pair]
+        if sum(len(verified[pair]) for pair in own) < MIN_SHARE * sum(sizes[pair] for pair in own):
+            wrong.add(name)
+    return {pair: found for pair, found in verified.items() if wrong.isdisjoint(pair)}
+
+
+def _matches(
+    work: Extension, pairs: list[tuple[str, str]], sizes: dict[tuple[str, str], int]
+) -> Iterator[tuple[tuple[str, str], Matches]]:
+    """The matches of pairs; `sizes` takes in how many there are of each."""
+    worker = MatchImage(work.features, work.context.config.matcher)
+    items = list(group_pairs(pairs).items())
+    worker.open()
+    for (first, _), arrays in parallel_map(worker, items, work.context.config.parallel, "match"):
+        if isinstance(arrays, Problem):
+            raise DataError(str(arrays))
+        for second, found in matches_from_arrays(arrays).items():
+            sizes[first, second] = len(found)
+            yield (first, second), found
+
+
+def _inputs(work: Extension, added: Posed) -> dict[str, str]:
+    """What the extension was made of, in the words of a manifest."""
+    given = {n: [p.matrix.tolist(), repr(c)] for n, (c, p) in sorted(added.items())}
+    return {"images": digest_images(work.images.root, sorted(added)), "poses": digest_text(json.dumps(given))}
+
+
+def _keep(work: Extension, grown: Map, added: Mapping[str, object]) -> int:
+    """Photographs, label images, predictions and features to where those of the map are; nothing reads them yet.
+
+    Returns how many new instances there are.
+    """
+    workspace, names = work.context.workspace, sorted(added)
+    copy_photographs({name: work.images.path(name) for name in names}, workspace.additions / IMAGES)
+    add_features(workspace.db_features, _read(work, names))
+    if not work.recognised:
+        return 0
+    with PredictionFile(work.staging.query_predictions) as file:
+        found = {name: file.read(name) for name in names if name in file}
+    new = label_additions(work.context, grown, found)
+    add_predictions(workspace.db_predictions, ((n, prediction_to_arrays(p, DB_RANKS)) for n, p in found.items()))
+    return new

@@ -1,0 +1,112 @@
+"""Photographs to add to a map: their names, files, and what is known of their cameras and poses."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Container, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from lbr.errors import DataError
+from lbr.geometry.camera import Camera
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import posed_cameras, read_model
+from lbr.io.files import atomic_path
+from lbr.io.images import SUFFIXES, copy_upright, is_turned, list_images
+from lbr.io.text_lists import Problem, read_poses, read_query_list
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """files: by name, as the map will call them. cameras, poses: of those that have them. problems: the rest."""
+
+    files: Mapping[str, Path]
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
+    poses: Mapping[str, Pose] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def without(self, problems: Mapping[str, str]) -> Photographs:
+        """The others, and these as problems, each with its reason."""
+        told = (*self.problems, *(Problem(name, why) for name, why in problems.items()))
+        return replace(self, files={n: p for n, p in self.files.items() if n not in problems}, problems=told)
+
+
+def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map: Collection[str]) -> Photographs:
+    """The photographs of a folder or of a list, with their poses from a list or a COLMAP model.
+
+    Names are relative to the image root of the dataset for what lies below it; for another folder they begin with that
+    folder's own name. A list has lines `name MODEL width height params...` or `name`, of files below the image root or
+    beside the list. Clashes with the map and files that are missing are problems.
+    Raises DataError when nothing is left.
+    """
+    found = _of_folder(image_root, images) if images.is_dir() else _of_list(image_root, images)
+    if poses is not None:
+        found = _posed(found, poses)
+    clash = {name: "the map has an image of that name already" for name in found.files if name in in_map}
+    missing = {name: f"{path}: no such image" for name, path in found.files.items() if not path.is_file()}
+    found = found.without({**missing, **clash})
+    if not found.files:
+        first = f" (first: {found.problems[0]})" if found.problems else ""
+        raise DataError(f"{images}: no photograph to add{first}")
+    return found
+
+
+def copy_photographs(files: Mapping[str, Path], folder: Path, turn: Container[str] = ()) -> None:
+    """Copies by their names below `folder`, each whole or not at all; what is there in its size is left.
+
+    Those of `turn`, whose intrinsics nobody gave, are turned upright as their EXIF says. One that is broken is copied
+    as it is: who reads it says so.
+    """
+    for name, source in files.items():
+        target = folder / name
+        if target.is_file() and target.stat().st_size == source.stat().st_size:
+            continue
+        with suppress(DataError):
+            if name in turn and is_turned(source):
+                copy_upright(source, target)
+                continue
+        with atomic_path(target) as unfinished:
+            shutil.copyfile(source, unfinished)
+
+
+def _of_folder(image_root: Path, folder: Path) -> Photographs:
+    root, folder = image_root.resolve(), folder.resolve()
+    inside = folder.is_relative_to(root)
+    prefix = folder.relative_to(root) if inside else Path(folder.name)
+    return Photographs({(prefix / name).as_posix(): folder / name for name in list_images(folder)})
+
+
+def _of_list(image_root: Path, path: Path) -> Photographs:
+    cameras, problems = read_query_list(path)
+    files, wrong = {}, {}
+    for name in cameras:
+        below, beside = image_root / name, path.parent / name
+        files[name] = below if below.is_file() or not beside.is_file() else beside
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            wrong[name] = "a name is a path below the folder of images"
+        elif PurePosixPath(name).suffix.lower() not in SUFFIXES:
+            wrong[name] = "not the name of an image"
+    known = {name: camera for name, camera in cameras.items() if camera is not None}
+    return Photographs(files, known, problems=tuple(problems)).without(wrong)
+
+
+def _posed(found: Photographs, path: Path) -> Photographs:
+    """With poses, by the names in the map or their last part that is given. Photographs without one are problems."""
+    cameras: dict[str, Camera] = {}
+    if path.is_dir():
+        cameras, listed = posed_cameras(read_model(path))
+    else:
+        listed = read_poses(path)
+    known_as = {name: given for name in found.files if (given := _name_in(name, listed))}
+    cameras = {n: cameras[g] for n, g in known_as.items() if g in cameras} | dict(found.cameras)
+    posed = replace(found, cameras=cameras, poses={name: listed[given] for name, given in known_as.items()})
+    lacking = {name: f"{path} has no pose of it" for name in found.files if name not in known_as}
+    blind = {n: "a pose without intrinsics: list it as `name MODEL width height params...`" for n in known_as}
+    return posed.without(lacking | {name: why for name, why in blind.items() if name not in cameras})
+
+
+def _name_in(name: str, listed: Mapping[str, Pose]) -> str | None:
+    """The name itself, or without its first folders, as a list calls it."""
+    parts = PurePosixPath(name).parts
+    return next((tail for i in range(len(parts)) if (tail := "/".join(parts[i:])) in listed), None)

@@ -1,0 +1,174 @@
+"""Instances that came with additions: found in the map, labelled, and known by prototypes until they are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lbr.errors import DataError
+from lbr.features.labelling import labels_at
+from lbr.io.labels import mask_path, read_mask, write_mask, write_vocabulary
+from lbr.io.text_lists import Problem
+from lbr.mapping.map import Map, open_map
+from lbr.mapping.novelty import confirmed, known_points, new_groups, spread_groups
+from lbr.parallel import parallel_map
+from lbr.pipeline.changes import added_label_image
+from lbr.pipeline.searching import LABELS
+from lbr.pipeline.stage import Context, identities
+from lbr.pipeline.vocabulary import VOCABULARY, load_own_vocabulary, load_vocabulary
+from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, reusable
+from lbr.recognition.masks import confident_mask
+from lbr.types import InstancePrediction, InstanceVocabulary
+from lbr.visualization import colours as palette
+
+MOST_IMAGES = 300  # of the map's own, to learn what known instances look like
+
+
+def checkpoint_path(context: Context) -> Path:
+    """The checkpoint to recognise with: the one that is named, else what `train` made."""
+    settings = context.config.recognition
+    return settings.weights or (settings.published.path if settings.published else context.workspace.recognition)
+
+
+def checkpoint_identity(context: Context) -> dict[str, str]:
+    """What a prediction depends on: the named file, or how the workspace's own was trained. Raises DataError."""
+    settings, path = context.config.recognition, checkpoint_path(context)
+    if path == context.workspace.recognition:
+        return identities(path)
+    order = {"colour_order": settings.published.colour_order} if settings.published else {}
+    return {"weights": digest_files([path]), **order}
+
+
+def label_additions(context: Context, grown: Map, predictions: Mapping[str, InstancePrediction]) -> int:
+    """Label images of images that are to be added, and the vocabulary with their new instances; how many these are.
+
+    A person's label image of the dataset is left alone. grown: the map with them; predictions: by image.
+    """
+    workspace, masks = context.workspace, context.labels.masks
+    vocabulary, minimum = load_vocabulary(context), context.config.labelling.min_confidence
+    own = {name for name in predictions if masks is not None and mask_path(masks, name).is_file()}
+    made = {n: confident_mask(p, minimum).astype(np.int32) for n, p in predictions.items() if n not in own}
+    old = open_map(workspace.map)
+    known = np.zeros(len(grown.points), np.int32)
+    if (workspace.index / LABELS).is_file():
+        known[: len(old.points)] = known_points(old, np.load(workspace.index / LABELS, allow_pickle=False))
+    kept = confirmed(grown, known, {name: _named(grown, name, mask) for name, mask in made.items()})
+    made = {name: np.where(np.isin(mask, kept[name]), mask, 0) for name, mask in made.items()}
+    named = {**made, **{n: read_mask(mask_path(masks, n), vocabulary) for n in own if masks is not None}}
+    groups = _groups(context, grown, len(old.points), named, own)
+    bigger = _with_new(vocabulary, int(groups.max(initial=0)))
+    new = np.where(groups > 0, groups + vocabulary.num_classes - 1, 0)
+    for name, mask in made.items():
+        write_mask(added_label_image(workspace, name), spread_groups(grown, name, new, mask), bigger)
+    if bigger.num_classes > vocabulary.num_classes:
+        write_vocabulary(workspace.additions / VOCABULARY, bigger)
+    return bigger.num_classes - vocabulary.num_classes
+
+
+def _named(scene: Map, name: str, mask: np.ndarray) -> np.ndarray:
+    image = scene.index_of(name)
+    return labels_at(scene.keypoints[scene.observations(image)], scene.camera(image).size, mask)
+
+
+def _groups(context: Context, grown: Map, first: int, named: Mapping[str, np.ndarray], own: set[str]) -> np.ndarray:
+    """int32 [P]: new instances among the points from `first` on that no added image names.
+
+    Of images in `own` a person has said what is an instance: what is none there is not made one.
+    """
+    seen, of_known = np.zeros(len(grown.points)), np.zeros(len(grown.points))
+    for name, mask in named.items():
+        point = grown.point_index[grown.observations(grown.index_of(name))]
+        seen += np.bincount(point, minlength=len(seen))
+        of_known += np.bincount(point, (_named(grown, name, mask) > 0) | (name in own), len(seen))
+    unknown = (seen > 0) & (of_known < 0.5 * seen)
+    unknown[:first] = False
+    try:
+        return new_groups(grown, unknown, context.config.seed)
+    except DataError:  # too few points for walls: then there is no new instance either
+        return np.zeros(len(grown.points), np.int32)
+
+
+def _with_new(vocabulary: InstanceVocabulary, count: int) -> InstanceVocabulary:
+    """The vocabulary with `count` classes behind the last, each with a colour of its own."""
+    colours, used = vocabulary.colours.tolist(), set(vocabulary.colours.tolist())
+    classes = range(vocabulary.num_classes, vocabulary.num_classes + count)
+    for shade in palette.by_instance(np.arange(vocabulary.num_classes, vocabulary.num_classes + count)).astype(int):
+        colour = int(shade[0] << 16 | shade[1] << 8 | shade[2])
+        colour = next(c % (1 << 24) for c in range(colour, colour + (1 << 24)) if c % (1 << 24) not in used)
+        used.add(colour)
+        colours.append(colour)
+    return InstanceVocabulary(
+        np.array(colours, np.int64), np.append(vocabulary.classes, list(classes)).astype(np.int32)
+    )
+
+
+def make_prototypes(context: Context) -> Path | None:
+    """prototypes.npz, made anew where the network or the label images are others; None where nothing needs them:
+    no new instances in the map, or a network that has learned them."""
+    from lbr.recognition.checkpoints import load_checkpoint
+
+    vocabulary, own = load_vocabulary(context), load_own_vocabulary(context)
+    new = np.setdiff1d(vocabulary.classes, own.classes)
+    if not len(new):
+        return None
+    path, output = checkpoint_path(context), context.workspace.prototypes
+    if context.config.recognition.published is None and load_checkpoint(path).vocabulary == vocabulary:
+        return None
+    images = _labelled(context)
+    recipe = Recipe("prototypes", {}, {
+        **checkpoint_identity(context), "labels": digest_named(images),
+    })  # fmt: skip
+    if not reusable(output, recipe, True):
+        with making(output, recipe) as work:
+            work.problems += _pool(context, images, new)
+            work.facts["summary"] = f"{len(new)} instances that the network has not learned"
+    return output
+
+
+def _labelled(context: Context) -> dict[str, Path]:
+    """Label images of all photographs added and of some of the dataset's, by name."""
+    dataset, masks = context.dataset, context.labels.masks
+    found: dict[str, Path] = {}
+    if masks is not None:
+        own = [name for name in dataset.db_names if mask_path(masks, name).is_file()]
+        found = {name: mask_path(masks, name) for name in own[:: max(1, len(own) // MOST_IMAGES)]}
+    for name in context.added:
+        mask = added_label_image(context.workspace, name)
+        if mask.is_file():
+            found[name] = mask
+    return found
+
+
+def _pool(context: Context, masks: Mapping[str, Path], new: np.ndarray) -> list[Problem]:
+    """Writes the prototypes of the new instances; what images could not be read."""
+    from lbr.io.labels import without_classes
+    from lbr.recognition.predict import make_recognizer
+    from lbr.recognition.prototypes import Pooling, write_prototypes
+
+    vocabulary = load_vocabulary(context)
+    learned = without_classes(vocabulary, new)
+    recognizer = make_recognizer(context.config.recognition, checkpoint_path(context), learned)
+    pooling, problems, images = Pooling(vocabulary.num_classes), [], context.images
+
+    def described(item: tuple[str, Path]) -> tuple[np.ndarray, np.ndarray] | Problem:
+        name, mask = item
+        try:
+            cells = recognizer.cells(images.read(name))
+            return cells, read_mask(mask, vocabulary, (cells.shape[1], cells.shape[0]))
+        except DataError as error:
+            return Problem(name, str(error))
+
+    for _, found in parallel_map(described, list(masks.items()), context.config.parallel.model_copy(
+        update={"backend": "threads"}
+    ), "prototypes"):  # fmt: skip
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            pooling.add(*found)
+    prototypes = pooling.prototypes(new.tolist())
+    if prototypes is None:
+        raise DataError("not one labelled image could be read to make prototypes from")
+    write_prototypes(context.workspace.prototypes, prototypes)
+    return problems

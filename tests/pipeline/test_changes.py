@@ -1,0 +1,394 @@
+"""Photographs added to a map and taken away again, through the command line, on the rendered scene."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lbr.cli import main
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import build_model, write_model
+from lbr.io.features_file import FeatureFile
+from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
+from lbr.io.predictions_file import PredictionFile
+from lbr.io.text_lists import read_poses, write_poses, write_query_list
+from lbr.mapping.map import open_map
+from lbr.pipeline.workspace import Workspace, read_manifest
+from lbr.recognition.prototypes import read_prototypes
+from lbr.retrieval.index import open_index
+from lbr.types import InstanceVocabulary
+from tests.mapping.test_growth import assert_equal_maps
+from tests.pipeline.test_searching import CONFIG, LABELLED, true_mask
+from tests.synthetic import PHOTOGRAPH, RenderedScene
+
+HELD = "db/06.png"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, scene: RenderedScene, write_config: Callable) -> Path:
+    """A workspace of the scene without one db image, which waits in new/. Read-only: `own` is a copy."""
+    folder = tmp_path_factory.mktemp("changes")
+    shutil.copytree(scene.root, folder / "scene")
+    poses = {n: p for n, p in scene.poses.items() if n in scene.db and n != HELD}
+    assert HELD in scene.db and len(poses) == len(scene.db) - 1
+    shutil.rmtree(folder / "scene/3D-models")
+    write_model(folder / "scene/3D-models", build_model(dict.fromkeys(poses, PHOTOGRAPH), poses))
+    (folder / "new").mkdir()
+    shutil.move(folder / "scene/images" / HELD, folder / "new/06.png")
+    write_query_list(folder / "new/list.txt", {"06.png": PHOTOGRAPH})
+    write_poses(folder / "new/poses.txt", {"06.png": scene.poses[HELD]})
+    assert main(["run", "--config", str(write_config(folder, folder / "scene"))]) == 0
+    return folder
+
+
+@pytest.fixture
+def own(base: Path, tmp_path: Path) -> Path:
+    shutil.copytree(base, tmp_path / "own")
+    config = tmp_path / "own/config.yaml"
+    config.write_text(config.read_text().replace(str(base), str(tmp_path / "own")))
+    # the copy has other times: images are told apart by them
+    for path in (base / "scene/images").rglob("*.png"):
+        os.utime(tmp_path / "own" / path.relative_to(base), ns=(path.stat().st_mtime_ns,) * 2)
+    return tmp_path / "own"
+
+
+def run(own: Path, verb: str, *rest: str) -> int:
+    return main([verb, "--config", str(own / "config.yaml"), *rest])
+
+
+def extended(own: Path, *rest: str) -> int:
+    return run(own, "extend", "--images", str(own / "new/list.txt"), *rest)
+
+
+def work(own: Path) -> Workspace:
+    return Workspace(own / "work")
+
+
+@pytest.mark.parametrize("posed", [True, False])
+def test_a_photograph_is_added_and_what_was_there_stays(
+    own: Path, base: Path, scene: RenderedScene, posed: bool, capsys: pytest.CaptureFixture
+):
+    poses = ["--poses", str(own / "new/poses.txt")] if posed else []
+    assert extended(own, *poses) == 0
+    assert "1 images added" in capsys.readouterr().out
+    before, after = open_map(work(base).map), open_map(work(own).map)
+    assert after.names == tuple(sorted([*before.names, "06.png"]))
+    np.testing.assert_array_equal(after.points[: len(before.points)], before.points)
+    for i, name in enumerate(before.names):
+        j = after.index_of(name)
+        np.testing.assert_array_equal(after.poses[j], before.poses[i])
+        count = len(before.features(i))
+        for array in ("keypoints", "descriptors", "point_index"):
+            new, old = getattr(after, array)[after.observations(j)], getattr(before, array)[before.observations(i)]
+            np.testing.assert_array_equal(new[:count], old)
+    added = after.index_of("06.png")
+    assert len(after.features(added)) > 50
+    error = after.pose(added).centre - scene.poses[HELD].centre
+    assert np.linalg.norm(error) <= (1e-9 if posed else 0.05)  # patches are rendered at whole pixels
+    assert (work(own).additions / "images/06.png").read_bytes() == (own / "new/06.png").read_bytes()
+    with FeatureFile(work(own).db_features) as features:
+        assert "06.png" in features
+    assert not (work(own).root / ".extend").exists()
+
+
+def test_the_extended_map_is_used_by_the_next_run_and_said(own: Path, capsys: pytest.CaptureFixture):
+    """Neither rebuilt in silence nor refused; only what was localized in the map before is stale."""
+    assert extended(own) == 0
+    names = open_map(work(own).map).names
+    assert run(own, "run", "--until", "reconstruct") == 0
+    told = capsys.readouterr().out
+    assert "(changed since it was made: +1 images) [reused]" in told
+    assert open_map(work(own).map).names == names
+    assert run(own, "localize") == 2
+    assert "was made from other map" in capsys.readouterr().err
+    assert run(own, "localize", "run=after") == 0 and run(own, "localize", "--overwrite") == 0
+
+
+def test_the_manifest_tells_what_was_done(own: Path, base: Path):
+    before = read_manifest(work(base).map)
+    assert extended(own) == 0 and run(own, "remove", "--images", "06.png") == 0
+    manifest = read_manifest(work(own).map)
+    assert manifest["made_as"] == before["identity"] != manifest["identity"]
+    first, second = manifest["changes"]
+    assert (first["verb"], first["names"], second["verb"], second["names"]) == (
+        "extend", ["06.png"], "remove", ["06.png"],
+    )  # fmt: skip
+    assert set(first["inputs"]) == {"images", "poses"} and second["made"] == manifest["identity"]
+    assert len({before["identity"], first["made"], second["made"]}) == 3
+    assert "(changed since it was made: +1, -1 images)" in manifest["summary"]
+
+
+def test_removing_what_was_added_gives_the_map_and_the_poses_before(own: Path, base: Path):
+    assert extended(own) == 0
+    assert run(own, "remove", "--images", "06.p*") == 0
+    assert_equal_maps(open_map(work(own).map), open_map(work(base).map))
+    assert run(own, "localize", "run=after") == 0
+    after = Workspace(own / "work", "after").poses
+    assert after.read_bytes() == work(base).poses.read_bytes()
+    with FeatureFile(work(own).db_features) as features, FeatureFile(work(base).db_features) as first:
+        assert features.names == first.names
+        for name in first.names:
+            np.testing.assert_array_equal(features.read(name).descriptors, first.read(name).descriptors)
+    assert not list((work(own).additions / "images").rglob("*.png"))
+
+
+def test_an_image_of_the_dataset_can_leave_and_come_back(own: Path, base: Path):
+    name = "db/00.png"
+    assert run(own, "remove", "--images", name, f"workspace={own / 'work'}") == 0
+    assert name not in open_map(work(own).map).names
+    (own / "list.txt").write_text(f"{name} {' '.join(_camera_line())}\n")
+    assert run(own, "extend", "--images", str(own / "list.txt")) == 0
+    after, before = open_map(work(own).map), open_map(work(base).map)
+    assert after.names == before.names
+    assert len(after.features(after.index_of(name))) > 0.8 * len(before.features(before.index_of(name)))
+    with FeatureFile(work(own).db_features) as features:
+        assert name in features
+
+
+def _camera_line() -> list[str]:
+    return [PHOTOGRAPH.model, *map(str, (PHOTOGRAPH.width, PHOTOGRAPH.height, *PHOTOGRAPH.params))]
+
+
+def test_bad_photographs_are_listed_and_the_others_added(own: Path, capsys: pytest.CaptureFixture):
+    """A broken one, one of elsewhere, one that is missing, one whose name is taken; each is one line."""
+    new = own / "new"
+    (new / "broken.png").write_bytes((new / "06.png").read_bytes()[:2000])
+    noise = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)
+    from lbr.io.images import write_image
+
+    write_image(new / "elsewhere.png", noise)
+    with (new / "list.txt").open("a") as file:
+        for name in ("broken.png", "elsewhere.png", "missing.png", "db/00.png"):
+            file.write(f"{name} {' '.join(_camera_line())}\n")
+    assert extended(own) == 1
+    told = capsys.readouterr().err
+    for line in ("broken.png: ", "elsewhere.png: not localized in the map", "missing.png: ", "db/00.png: the map has"):
+        assert told.count(f"problem: {line}") == 1, told
+    assert "4 problem(s)" in told
+    assert "06.png" in open_map(work(own).map).names
+    assert [p[0] for p in read_manifest(work(own).map)["problems"]]
+
+
+def test_a_pose_that_no_match_agrees_with_is_left_out(own: Path, scene: RenderedScene, capsys: pytest.CaptureFixture):
+    elsewhere = Pose(scene.poses["db/00.png"].R, scene.poses["db/00.png"].t + [0.3, 0.2, 0.0])
+    write_poses(own / "new/poses.txt", {"06.png": elsewhere})
+    assert extended(own, "--poses", str(own / "new/poses.txt")) == 2
+    assert "agrees with the matches of no other image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", ["none localized", "none there", "no map", "no intrinsics", "stale map"])
+def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: pytest.CaptureFixture):
+    from lbr.io.images import write_image
+
+    wanted, more, code = "", [], 2
+    if case == "none localized":
+        write_image(own / "new/06.png", np.zeros((360, 480, 3), np.uint8))
+        wanted = "not one of 1 photographs could be added"
+    elif case == "none there":
+        (own / "new/06.png").unlink()
+        wanted = "no photograph to add (first: 06.png"
+    elif case == "no map":
+        shutil.rmtree(work(own).map)
+        wanted = "not there yet; run `lbr reconstruct` first"
+    elif case == "no intrinsics":
+        (own / "new/list.txt").write_text("06.png\n")
+        more, wanted = ["--poses", str(own / "new/poses.txt")], "a pose without intrinsics"
+    else:
+        more, wanted = ["reconstruction.min_matches=20"], "was made with reconstruction.min_matches=15, now 20"
+    before = None if case == "no map" else read_manifest(work(own).map)
+    assert extended(own, *more) == code
+    assert wanted in capsys.readouterr().err
+    if before:
+        assert read_manifest(work(own).map) == before and "06.png" not in open_map(work(own).map).names
+
+
+def test_unknown_names_are_problems_and_all_is_an_error(own: Path, capsys: pytest.CaptureFixture):
+    names = open_map(work(own).map).names
+    assert run(own, "remove", "--images", "db/00.png", "nowhere.png", "x*") == 1
+    told = capsys.readouterr().err
+    assert "problem: nowhere.png: the map has no such image" in told and "problem: x*: " in told
+    assert open_map(work(own).map).names == tuple(n for n in names if n != "db/00.png")
+    assert run(own, "remove", "--images", "nowhere.png") == 2
+    assert run(own, "remove", "--images", "*") == 2
+    assert f"all {len(names) - 1} images of the map would go" in capsys.readouterr().err
+    (own / "list.txt").write_text("db/03.png\ndb/04.png\n")
+    if "db/04.png" in names:
+        assert run(own, "remove", "--images", str(own / "list.txt")) == 0
+
+
+def test_a_map_made_anew_says_that_its_changes_are_lost(own: Path, capsys: pytest.CaptureFixture):
+    assert extended(own) == 0
+    assert run(own, "reconstruct", "reconstruction.min_matches=20", "--overwrite") == 1
+    assert "without its changes (extend of 1 images)" in capsys.readouterr().err
+    assert "06.png" not in open_map(work(own).map).names
+    assert "changes" not in read_manifest(work(own).map)
+
+
+def test_photographs_that_see_only_each_other_are_added_in_rounds(
+    tmp_path: Path, scene: RenderedScene, write_config: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    """The map has the left of the arc; the right finds its place next to what was added before it."""
+    folder = tmp_path
+    shutil.copytree(scene.root, folder / "scene")
+    names = sorted(scene.poses, key=lambda n: scene.poses[n].centre[0])
+    kept, new = names[:3], names[3:]
+    shutil.rmtree(folder / "scene/3D-models")
+    write_model(
+        folder / "scene/3D-models", build_model(dict.fromkeys(kept, PHOTOGRAPH), {n: scene.poses[n] for n in kept})
+    )
+    write_query_list(folder / "list.txt", dict.fromkeys(new, PHOTOGRAPH))
+    config = write_config(folder, folder / "scene", "localization: {verification: {min_inliers: 70}}\n")
+    assert main(["run", "--config", str(config), "--until", "reconstruct"]) == 0
+    from lbr.pipeline import extending
+
+    rounds, really = [], extending._localize
+
+    def counting(work, scene, waiting, beside):
+        found = really(work, scene, waiting, beside)
+        rounds.append(set(found[0]))
+        return found
+
+    monkeypatch.setattr(extending, "_localize", counting)
+    code = main(["extend", "--config", str(config), "--images", str(folder / "list.txt")])
+    after = open_map(folder / "work/map")
+    grown = [r for r in rounds if r]
+    assert len(grown) >= 2, "at once: the test shows nothing"
+    assert set().union(*grown) == set(after.names) - set(kept)
+    assert code == (0 if len(after) == len(names) else 1)
+    for name in set(after.names) - set(kept):
+        assert np.linalg.norm(after.pose(after.index_of(name)).centre - scene.poses[name].centre) < 0.15, "drift"
+
+
+class Killed(BaseException):
+    """As a SIGKILL would, for all that is on disk."""
+
+
+@pytest.mark.parametrize("verb", ["extend", "remove"])
+def test_killed_after_any_renaming_the_map_is_the_old_or_the_new_one(
+    base: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+):
+    """Whatever is on disk at that moment: the map opens whole, a run uses it, and the same verb ends the work."""
+    if verb == "remove":
+        assert extended(own) == 0
+    verbs = ["--images", str(own / "new/list.txt")] if verb == "extend" else ["--images", "06.png"]
+    old, taken, really = open_map(work(own).map).names, [], os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        really(source, target)
+        if ".parts" not in str(target) and "images" not in str(target):
+            taken.append(Path(shutil.copytree(own / "work", tmp_path / f"taken{len(taken):02d}")))
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert run(own, verb, *verbs) == 0
+    monkeypatch.undo()
+    new = open_map(work(own).map).names
+    assert len(taken) >= 4 and old != new
+    seen = set()
+    for copy in taken:
+        at = f"workspace={copy}"
+        assert run(own, "run", "--until", "reconstruct", at) == 0
+        names = open_map(copy / "map").names
+        seen.add(names)
+        assert names in (old, new)
+        assert json.loads((copy / "map.manifest.json").read_text()).get("changes", []) != [] or names == old
+        if names == old:
+            assert run(own, verb, *verbs, at) == 0
+        assert_equal_maps(open_map(copy / "map"), open_map(work(own).map))
+        assert not [p for p in copy.iterdir() if p.name in (".extend", "map.next", "map.previous")]
+    assert seen == {old, new}
+
+
+def test_a_second_extension_and_the_first_one_removed(own: Path, scene: RenderedScene):
+    """Queries become images of the map; points that the first addition made go with it, those of the second stay."""
+    assert extended(own) == 0
+    lines = [line for line in (own / "scene/queries.txt").read_text().splitlines() if line]
+    (own / "list.txt").write_text("\n".join(lines) + "\n")
+    assert run(own, "extend", "--images", str(own / "list.txt")) == 0
+    both = open_map(work(own).map)
+    assert set(scene.queries) <= set(both.names)
+    assert run(own, "remove", "--images", "06.png") == 0
+    after = open_map(work(own).map)
+    assert set(after.names) == set(both.names) - {"06.png"}
+    views = np.repeat(np.arange(len(after)), np.diff(after.offsets))
+    pairs = np.unique(np.stack([after.point_index, views], 1), axis=0)
+    assert np.bincount(pairs[:, 0]).min() >= 2
+    additions = read_manifest(work(own).map)["additions"]
+    assert [a["names"] for a in additions] == [[], sorted(scene.queries)]
+    poses = read_poses(own / "scene/gt.txt")
+    for name in scene.queries:
+        assert np.linalg.norm(after.pose(after.index_of(name)).centre - poses[name].centre) < 0.05
+
+
+SURE = [*LABELLED, "labelling={min_confidence: 0.999}"]  # so little trained a network names nothing then
+
+
+@pytest.fixture
+def recognised(own: Path, scene: RenderedScene) -> Path:
+    """The workspace of `base` with label images of the left and the right third: the middle is nobody's.
+
+    Its network is trained for a moment only: what counts is what goes where.
+    """
+    shutil.rmtree(own / "work/runs")
+    masks = own / "scene/global_seg_instance"
+    known = InstanceVocabulary(np.array([0, 0x0A141E, 0x14141E]), np.arange(3, dtype=np.int32))
+    for name in sorted(set(scene.db) - {HELD}):
+        write_mask(mask_path(masks, name), np.array([0, 1, 0, 2])[true_mask(scene, name)], known)
+    write_vocabulary(masks / "vocabulary.txt", known)
+    config = own / "config.yaml"
+    config.write_text(config.read_text() + CONFIG)
+    assert run(own, "run", "--until", "index", *LABELLED) == 0
+    return own
+
+
+def test_additions_are_recognised_indexed_searched_and_learned(
+    recognised: Path, scene: RenderedScene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    """What nobody names in the added image is made one new instance (that walls are found is tested elsewhere).
+
+    Label images, predictions, index and vocabulary take it in; the next run uses all of it; a prototype stands for it
+    until the network is trained again; and it goes when the image goes.
+    """
+    own, before = recognised, open_index(work(recognised).index)
+    from lbr.pipeline import prototyping
+
+    monkeypatch.setattr(prototyping, "new_groups", lambda scene, unknown, seed: unknown.astype(np.int32))
+    capsys.readouterr()
+    assert run(own, "extend", *SURE, "--images", str(own / "new/list.txt")) == 0
+    assert "1 new instances" in capsys.readouterr().out
+    vocabulary = read_vocabulary(work(own).additions / "vocabulary.txt")
+    assert vocabulary.num_classes == 4 and len(set(vocabulary.colours.tolist())) == 4
+    mask = read_mask(work(own).additions / "labels/06.png", vocabulary)
+    assert mask.shape == (PHOTOGRAPH.height, PHOTOGRAPH.width) and 3 in mask
+    index, grown = open_index(work(own).index), open_map(work(own).map)
+    assert index.names == grown.names == tuple(sorted([*before.names, "06.png"]))
+    assert index.num_classes == 4 and [index.names[i] for i in index.images_of(3)[0]] == ["06.png"]
+    with PredictionFile(work(own).db_predictions) as file:
+        assert set(file.names) == set(grown.names)
+
+    assert run(own, "recognise", *SURE) == 2, "the queries were recognised without the new instance"
+    assert "was made from other prototypes.npz; pass --overwrite" in capsys.readouterr().err
+    assert run(own, "run", "--overwrite", "--from", "recognise", "--until", "localize", *SURE) == 0
+    told = capsys.readouterr().out
+    assert told.count("[reused]") == 7 and "+1 images" in told
+    assert read_prototypes(work(own).prototypes).classes.tolist() == [3]
+    assert run(own, "train", *SURE) == 0
+    assert "1 images added since are not learned" in capsys.readouterr().out
+
+    assert run(own, "train", "--overwrite", *SURE) == 0
+    assert "3 instances from 7 images" in capsys.readouterr().out
+    assert run(own, "recognise", "--overwrite", *SURE) == 0
+    with PredictionFile(work(own).db_predictions) as file:
+        assert set(file.names) == set(grown.names) and len(file.read("06.png").presence) == 4
+
+    assert run(own, "index", "--overwrite", *SURE) == 0
+    assert run(own, "remove", "--images", "06.png", *SURE) == 0
+    again = open_index(work(own).index)
+    assert again.names == before.names and again.num_classes == before.num_classes
+    np.testing.assert_array_equal(again.shares, before.shares)
+    assert not (work(own).additions / "labels/06.png").exists()
