@@ -77,7 +77,7 @@ def _positions(context: Context, scene: Map) -> tuple[dict[str, GpsPosition], li
     problems = []
     for name in scene.names:
         try:
-            told = read_gps(context.dataset.images.path(name))
+            told = read_gps(context.images.path(name))
         except DataError as error:
             told = str(error)
         if isinstance(told, str):
