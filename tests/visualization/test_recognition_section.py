@@ -14,6 +14,7 @@ from lbr.io.images import ImageFolder
 from lbr.io.labels import mask_path, vocabulary_digest, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.pipeline.reporting import with_recognition
+from lbr.pipeline.workspace import Recipe, Workspace, making
 from lbr.recognition.metrics import score_image, summarise
 from lbr.recognition.ranking import EvidenceRanking, PublishedRanking
 from lbr.types import InstancePrediction, InstanceVocabulary
@@ -244,16 +245,16 @@ def context_of(folder: Path, truth: Path | None) -> Any:
     path, predictions = folder / "vocabulary.txt", folder / "predictions-query.h5"
     write_vocabulary(path, vocabulary)
     kept = [name for name in NAMES if name != LACKING]
-    write_predictions(
-        predictions, ((n, prediction_to_arrays(prediction(n))) for n in kept), vocabulary_digest(vocabulary)
-    )
+    with making(predictions, Recipe("recognise", {}, {})):
+        arrays = ((name, prediction_to_arrays(prediction(name))) for name in kept)
+        write_predictions(predictions, arrays, vocabulary_digest(vocabulary))
     for name in NAMES if truth else []:
         write_mask(mask_path(truth, name), true_mask(name), vocabulary)
     queries = [SimpleNamespace(name=name, condition=Path(name).parent.name) for name in NAMES]
     return SimpleNamespace(
         labels=SimpleNamespace(truth=truth, vocabulary=path, masks=None),
         dataset=SimpleNamespace(queries=queries),
-        workspace=SimpleNamespace(query_predictions=predictions, vocabulary=path),
+        workspace=Workspace(folder),
         config=SimpleNamespace(recognition=SimpleNamespace(ranking=EvidenceRanking())),
     )
 
