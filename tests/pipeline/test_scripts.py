@@ -54,6 +54,7 @@ def _run_the_tutorial(arguments: str) -> None:
     assert any(cell.get("outputs") for cell in notebook.cells), "it is shipped executed"
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("LBR_TUTORIAL", arguments)
+        patched.setenv("PYTHONPATH", str(ROOT))  # this checkout, whichever is installed
         client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}})
         client.execute()
     assert any(
