@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from lbr.recognition.predict import Recognizer
 
 PICTURE_WIDTH = 256  # of each of the three parts of a picture
+TRUSTED = (Status.REFINED, Status.VERIFIED)
+MORE = 1.1  # times the inliers that a focal length of a query's own must bring, to be believed before the map's
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
@@ -245,10 +247,10 @@ class LocalizeQuery(Worker[Query]):
             if known is None:
                 return self._with_camera(query, features, camera)
             found = self._with_camera(query, features, known.camera, known.note)
-            if found.status in (Status.WEAK, Status.FAILED):  # another camera after all, or another zoom
-                alone = self._with_camera(query, features, camera)
-                return alone if alone.status in (Status.REFINED, Status.VERIFIED) else found
-            return found
+            if camera.body and found.status in TRUSTED:
+                return found
+            alone = self._with_camera(query, features, camera)  # another camera after all, or another zoom?
+            return alone if alone.status in TRUSTED and _explains_more(alone, found) else found
         except DataError as error:
             return Localization(query.name, Status.FAILED, str(error))
 
@@ -307,6 +309,12 @@ def group_moments(queries: Sequence[Query]) -> dict[str, Moment]:
         there = {query.place.side for query in members if query.place}
         moments[key] = Moment(tuple(members), tuple(side for side in sides if there and side not in there))
     return moments
+
+
+def _explains_more(found: Localization, other: Localization) -> bool:
+    if other.status not in TRUSTED or found.estimate is None or other.estimate is None:
+        return True
+    return found.estimate.num_inliers > MORE * other.estimate.num_inliers
 
 
 def _as_float32(features: LocalFeatures) -> LocalFeatures:

@@ -99,7 +99,8 @@ def test_made_labels_take_the_place_of_given_ones(labelled: Path, tmp_path: Path
 def test_the_order_of_the_flow(labelled: Path):
     search = ["candidates.name=progressive"]
     made = flow(Context(load_config(labelled, search)))
-    assert made == ("extract", "pairs", "match", "reconstruct", "label", "train", "recognise", "index", "localize")
+    mapped = ("extract", "pairs", "match", "reconstruct", "georeference", "label")
+    assert made == (*mapped, "train", "recognise", "index", "localize")
     given = Context(load_config(labelled, [*search, "instances.name=given", f"dataset.labels={labelled.parent}"]))
     assert flow(given)[:3] == ("train", "recognise", "extract")
     assert not {"label", "train", "index"} & set(left_out(Context(load_config(labelled, search))))

@@ -20,6 +20,8 @@ from tests.synthetic import RenderedScene
 
 def assert_same(found: Workspace, wanted: Workspace) -> None:
     for a, b in zip(found.outputs, wanted.outputs, strict=True):
+        if a == found.georeference:  # of the flow alone: no verb of this test makes it
+            continue
         manifests = [{**(read_manifest(output) or {}), "seconds": 0} for output in (a, b)]
         assert manifests[0] == manifests[1]
     for a, b in ((getattr(w, name) for w in (found, wanted)) for name in ("db_features", "query_features", "matches")):

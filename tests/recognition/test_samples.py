@@ -194,5 +194,5 @@ def test_photographs_are_kept_at_more_detail(tmp_path: Path):
     item = write_squares(tmp_path, 1, (192, 192))[0]
     for detail, side in ((1.0, 48), (2.5, 120)):
         photographs = Photographs(VOCABULARY, SIZE, 10, detail)
-        assert photographs.image(item.images[0]).shape == (side, side, 3)
+        assert photographs.image(item, item.images[0]).shape == (side, side, 3)
         assert photographs.mask(item.mask).shape == (side, side)
