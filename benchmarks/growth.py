@@ -1,0 +1,125 @@
+"""How the time of a query grows with the map: the demo town beside the large one, ten times its images, in one run.
+
+True labels stand for recognition in both, as a network for hundreds of facades takes an hour to train; there is then no
+global feature, so that images of an instance are chosen by the instances that they share with the query.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.machine import table
+from lbr.config import load_config
+from lbr.evaluation import pose_errors, score_by_condition
+from lbr.features.labelling import labels_at
+from lbr.io.features_file import FeatureFile
+from lbr.io.labels import mask_path, read_mask
+from lbr.io.text_lists import read_poses
+from lbr.localization.localizer import Localizer
+from lbr.mapping.map import Map, open_map
+from lbr.pipeline.scenes import make_town
+from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import STAGES
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.retrieval.index import InstanceIndex, build_index, shares_of_mask
+from lbr.types import InstancePrediction
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+TOWNS = {"demo": CONFIGS / "town.yaml", "large": CONFIGS / "town-large.yaml"}
+CELLS = 128  # of a side of the grid of true labels
+
+
+@dataclass
+class TrulyLabelled(SearchedScene):
+    """A map whose images and queries have their true labels, and no predictions."""
+
+    context: Context
+
+    @cached_property
+    def _labelled(self) -> tuple[Map, InstanceIndex]:
+        context = self.context
+        vocabulary, masks, scene = load_vocabulary(context), context.dataset.labels.masks, open_map(self.map_folder)
+        labels, shares = np.zeros(len(scene.point_index), np.int32), {}
+        for image, name in enumerate(scene.names):
+            mask = read_mask(mask_path(masks, name), vocabulary)
+            shares[name] = shares_of_mask(mask)
+            span = scene.observations(image)
+            labels[span] = labels_at(scene.keypoints[span], scene.camera(image).size, mask)
+        index = build_index(shares, {}, vocabulary.num_classes, context.config.index.min_share)
+        return scene.labelled(labels), index
+
+    @property
+    def map(self) -> Map:  # type: ignore[override]  # made another way
+        return self._labelled[0]
+
+    @property
+    def _index(self) -> InstanceIndex:  # type: ignore[override]
+        return self._labelled[1]
+
+    def _prediction(self, name: str) -> tuple[InstancePrediction | None, tuple[str, ...]]:
+        context = self.context
+        vocabulary = load_vocabulary(context)
+        ids = read_mask(mask_path(context.dataset.labels.truth, name), vocabulary, (CELLS, CELLS)).astype(np.uint16)
+        presence = (np.bincount(ids.ravel(), minlength=vocabulary.num_classes) > 0).astype(np.float32)
+        size = next(query.camera.size for query in context.dataset.queries if query.name == name and query.camera)
+        sure = np.ones((CELLS, CELLS, 1), np.float32)
+        return InstancePrediction(ids[..., None], sure, presence, np.zeros(0, np.float32), size), ()
+
+
+def run(overrides: Sequence[str] = ()) -> str:
+    """A row for each town and condition; `overrides` are of the large town alone (where it is, say)."""
+    rows, seconds = [], {}
+    for town, path in TOWNS.items():
+        context = _mapped(Context(load_config(path, overrides if town == "large" else ())))
+        seconds[town], found = _localized(context)
+        rows += [[town, *row] for row in found]
+    ratio = {c: np.mean(seconds["large"][c]) / np.mean(seconds["demo"][c]) for c in seconds["demo"]}
+    told = ", ".join(f"{c} {value:.2f}" for c, value in ratio.items())
+    head = ["town", "db images", "queries", "recall %", "db images compared", "CPU s, mean", "median", "memory"]
+    return f"{table(head, rows)}\n\ntime per query, large town over demo town (means): {told}"
+
+
+def _mapped(context: Context) -> Context:
+    make_town(context)
+    for verb in ("extract", "pairs", "match", "reconstruct"):
+        STAGES[verb](context)
+    return context
+
+
+def _localized(context: Context) -> tuple[dict[str, list[float]], list[list[str]]]:
+    """Seconds of the processor of each query, by condition, in one thread after extraction; rows of the table."""
+    workspace, config = context.workspace, context.config
+    scene = TrulyLabelled(
+        workspace.map, None, None, config.candidates, config.labelling, config.recognition.ranking, context
+    )  # fmt: skip
+    localizer = Localizer(scene.map, config.localization, seed=config.seed, threads=1)
+    seconds: dict[str, list[float]] = {}
+    tried: dict[str, list[int]] = {}
+    poses = {}
+    with FeatureFile(workspace.query_features) as file:
+        for query in context.dataset.queries:
+            asked, start = scene.ask(query.name, file.read(query.name)), time.process_time()
+            found = localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
+            seconds.setdefault(query.condition, []).append(time.process_time() - start)
+            tried.setdefault(query.condition, []).append(len(found.tried))
+            poses |= {query.name: found.estimate.pose} if found.estimate else {}
+    conditions = {query.name: query.condition for query in context.dataset.queries}
+    errors = pose_errors(poses, {n: p for n, p in read_poses(context.dataset.truth).items() if n in conditions})
+    scores = score_by_condition(errors, conditions, config.evaluation.thresholds)
+    memory = f"{psutil.Process().memory_info().rss / 1e6:.0f} MB"
+    rows = [
+        [
+            str(len(scene.map)), f"{len(spent)} {condition}", " / ".join(f"{v:.1f}" for v in scores[condition].recall),
+            f"{np.mean(tried[condition]):.1f}", f"{np.mean(spent):.3f}", f"{np.median(spent):.3f}", memory,
+        ]
+        for condition, spent in seconds.items()
+    ]  # fmt: skip
+    return seconds, rows
