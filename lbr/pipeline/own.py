@@ -23,6 +23,7 @@ MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the po
 HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized instead of mapped
 EXHAUSTIVE = 60  # photographs without poses up to which each is matched with each
 TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; fewer where all is learned before
+MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -160,7 +161,7 @@ def _hold_out(names: list[str], poses: dict[str, Pose], workspace: Path, told: l
 
 def _sized(found: Found, count: int) -> dict[str, Any]:
     """Sections that depend on what there is."""
-    minutes = float(np.clip(count / 20, *TRAINING_MINUTES))
+    minutes = max(float(np.clip(count / 20, *TRAINING_MINUTES)), count / MANY_PER_MINUTE)
     sections: dict[str, Any] = {"recognition": {"training": {"epochs": "auto", "max_minutes": minutes}}}
     if found.model is None:
         sections["pairs"] = {"name": "exhaustive" if count <= EXHAUSTIVE else "similar"}
