@@ -46,6 +46,17 @@ def test_the_scripts_run_on_the_tiny_town_with_another_root(tmp_path: Path, layo
                           + f" dataset.ground_truth={tmp_path}/ground_truth/poses.txt")  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["tutorial", "own_photographs"])
+def test_notebooks_are_shipped_executed_and_small(name: str):
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert cells[-1]["outputs"] and not [o for o in outputs if o["output_type"] == "error"]
+    assert path.stat().st_size < 1_500_000
+    for cell in cells:
+        compile("".join(cell["source"]), name, "exec")
+
+
 def _run_the_tutorial(arguments: str) -> None:
     """notebooks/tutorial.ipynb on this scene; a cell that raises fails the test."""
     nbclient = pytest.importorskip("nbclient", reason="the tutorial needs nbclient and ipykernel: pip install nbmake")
