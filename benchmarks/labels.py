@@ -45,11 +45,12 @@ class LabelScores:
 
 
 def run(arguments: Sequence[str] = ()) -> str:
-    config = load_config(CONFIG, [*MADE, *arguments])
-    make_town(Context(config))
+    configs = {m: load_config(CONFIG, [f"instances.name={m}", *MADE, *arguments]) for m in METHODS}
+    context = Context(next(iter(configs.values())))
+    make_town(context)
     for verb in ("extract", "pairs", "match", "reconstruct"):
-        STAGES[verb](Context(config))
-    rows = [_row(method, load_config(CONFIG, [f"instances.name={method}", *MADE, *arguments])) for method in METHODS]
+        STAGES[verb](context)
+    rows = [_row(method, config) for method, config in configs.items()]
     columns = [
         "method", "instances", "facades at least 80 % pure", "purity: mean, least (among facades alone)", "coverage",
         "same ids in the images of a facade: mean, least", "its main id is there", "ids a facade", "CPU s", "peak GB",
