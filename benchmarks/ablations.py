@@ -149,10 +149,16 @@ def _localize(context: Context, config: Config, relabel: Relabel | None) -> tupl
 def _true_labels(
     context: Context, vocabulary: InstanceVocabulary, name: str, found: InstancePrediction
 ) -> InstancePrediction:
-    """What a perfect network would say."""
+    return true_prediction(context, vocabulary, name, found.feature, found.image_size)
+
+
+def true_prediction(
+    context: Context, vocabulary: InstanceVocabulary, name: str, feature: np.ndarray, size: tuple[int, int]
+) -> InstancePrediction:
+    """What a perfect network would say of a query of (width, height) `size`; feature: its global feature."""
     ids = read_mask(mask_path(context.dataset.labels.truth, name), vocabulary, (CELLS, CELLS)).astype(np.uint16)
-    presence = (np.bincount(ids.ravel(), minlength=len(found.presence)) > 0).astype(np.float32)
-    return replace(found, ids=ids[..., None], confidences=np.ones((CELLS, CELLS, 1), np.float32), presence=presence)
+    presence = (np.bincount(ids.ravel(), minlength=vocabulary.num_classes) > 0).astype(np.float32)
+    return InstancePrediction(ids[..., None], np.ones((CELLS, CELLS, 1), np.float32), presence, feature, size)
 
 
 def _wrong_labels(num_classes: int, name: str, found: InstancePrediction) -> InstancePrediction:

@@ -45,6 +45,7 @@ OTHERS = {
     "config": "print the resolved configuration",
     "info": "what is in a map, a feature or match file, or a result",
 }
+AFTER = ("evaluate", "report")  # what follows the flow
 SHARDED = ("recognise", "extract", "match", "localize")  # their outputs are made of many items
 EPILOG = """Exit code: 0 all done; 1 done, but some items could not be processed (listed); 2 could not run.
 Example: lbr run --config configs/folder.yaml dataset.root=my/photographs workspace=out localization.cluster_size=10"""
@@ -129,11 +130,10 @@ def _run_own(options: argparse.Namespace) -> int:
     path, told = prepare(photos, queries, workspace, options.config or FOLDER_CONFIG)
     print("\n".join(told), flush=True)
     context = Context(load_config(path, overrides), options.overwrite)
-    skipped, verbs = left_out(context), [*flow(context), "evaluate", "report"]
-    verbs.insert(verbs.index("train"), "stylize")  # copies to learn night and weather from
-    if "train" in skipped:
-        verbs.remove("stylize")
-    verbs = [verb for verb in verbs if verb not in skipped]
+    skipped = left_out(context)
+    verbs = [verb for verb in (*flow(context), *AFTER) if verb not in skipped]
+    if "train" in verbs:  # from copies as by night and in rain, too
+        verbs.insert(verbs.index("train"), "stylize")
     seconds = estimate(context, measure(context), verbs)
     parts = ", ".join(f"{verb} {clock(s)}" for verb, s in seconds.items() if s >= 1)
     print(f"about {clock(sum(seconds.values()))} minutes on this machine: {parts}; what is there already takes none")
@@ -179,7 +179,7 @@ def _run_flow(options: argparse.Namespace) -> int:
     from lbr.pipeline.stages import flow, left_out
 
     skipped = left_out(context)
-    verbs = _verbs_between([*flow(context), "evaluate", "report"], options.first, options.last)
+    verbs = _verbs_between([*flow(context), *AFTER], options.first, options.last)
     for verb in verbs:
         if verb in skipped:
             print(f"{verb:<12} skipped: {skipped[verb]}")

@@ -27,13 +27,24 @@ def mask_path(root: Path, name: str) -> Path:
     return root / PurePosixPath(name).with_suffix(".png")
 
 
+def pack_colours(rgb: np.ndarray) -> np.ndarray:
+    """RGB uint8 [..., 3] -> colour ids int32 [...]."""
+    r, g, b = np.moveaxis(np.asarray(rgb).astype(np.int32), -1, 0)
+    return r << 16 | g << 8 | b
+
+
+def unpack_colours(colour_ids: np.ndarray) -> np.ndarray:
+    """Colour ids [...] -> RGB uint8 [..., 3]."""
+    ids = np.asarray(colour_ids)
+    return np.stack([ids >> 16, ids >> 8 & 255, ids & 255], -1).astype(np.uint8)
+
+
 def read_colour_ids(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Colour ids int32 [H, W] of a label image, resized to (width, height). Raises DataError as `read_image`."""
     image = read_image(path)
     if size is not None and size != (image.shape[1], image.shape[0]):
         image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    r, g, b = np.moveaxis(image.astype(np.int32), 2, 0)
-    return r << 16 | g << 8 | b
+    return pack_colours(image)
 
 
 def colours_to_classes(colour_ids: np.ndarray, vocabulary: InstanceVocabulary) -> np.ndarray:
@@ -54,8 +65,7 @@ def write_mask(path: Path, classes: np.ndarray, vocabulary: InstanceVocabulary) 
     table = np.zeros(vocabulary.num_classes, np.int64)
     table[vocabulary.classes] = vocabulary.colours
     present, indices = np.unique(classes, return_inverse=True)
-    colours = table[present]
-    rgb = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], 1).astype(np.uint8)
+    rgb = unpack_colours(table[present])
     indices = indices.reshape(classes.shape)
     if len(present) <= 256:
         image = Image.fromarray(indices.astype(np.uint8), "P")

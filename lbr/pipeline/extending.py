@@ -36,7 +36,7 @@ from lbr.pipeline.changes import (
 )  # fmt: skip
 from lbr.pipeline.features import extract_images
 from lbr.pipeline.indexing import make_index
-from lbr.pipeline.mapping import reconstruct
+from lbr.pipeline.mapping import map_summary, reconstruct
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
 from lbr.pipeline.prototyping import label_additions
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
@@ -118,13 +118,6 @@ def check_map(context: Context) -> None:
     identities(context.workspace.map)
     if not reconstruct(replace(context, overwrite=False))[0].reused:
         raise DataError(f"{context.workspace.map}: was not whole, and was made again just now; look at it first")
-
-
-def map_summary(scene: Map) -> str:
-    return (
-        f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
-        f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
-    )
 
 
 def _prepare(work: Extension) -> list[Problem]:

@@ -13,7 +13,7 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.geometry.gravity import Ground
 from lbr.io.images import ImageFolder, write_image
-from lbr.io.labels import mask_path, read_mask, write_mask
+from lbr.io.labels import mask_path, read_mask, unpack_colours, write_mask
 from lbr.mapping.instances.find import ImageTask
 from lbr.mapping.instances.pixels import label_pixels, spread_labels
 from lbr.mapping.instances.texture import Canvas, paint
@@ -98,8 +98,7 @@ class DrawLabels(Worker[str]):
 
     @cached_property
     def colours(self) -> dict[int, palette.Colour]:
-        c = self.vocabulary.colours
-        return {k: (int(c[k]) >> 16, int(c[k]) >> 8 & 255, int(c[k]) & 255) for k in range(1, len(c))}
+        return {k: (r, g, b) for k, (r, g, b) in enumerate(unpack_colours(self.vocabulary.colours).tolist()) if k}
 
     def make(self, name: str) -> Arrays:
         ids = self.table[read_mask(mask_path(self.found, name), self.vocabulary)]

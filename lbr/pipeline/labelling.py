@@ -13,7 +13,7 @@ import numpy as np
 from lbr.errors import ConfigError, DataError
 from lbr.io.files import atomic_path, write_text
 from lbr.io.images import read_image, write_image
-from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_vocabulary
+from lbr.io.labels import mask_path, pack_colours, read_mask, read_vocabulary, unpack_colours, write_vocabulary
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.edits import Edit, apply_edits, edited_list, read_edits
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
@@ -23,6 +23,7 @@ from lbr.mapping.map import open_map
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.label_workers import DrawLabels, LabelImage, PaintWall, PaintWallItem
 from lbr.pipeline.stage import Context, Report, identities, identities_as_made, made, make_parts, reused
+from lbr.pipeline.vocabulary import BACKGROUND, with_instances
 from lbr.pipeline.workspace import Making, Recipe, digest_images, digest_text, making, read_manifest
 from lbr.types import InstanceVocabulary
 from lbr.visualization import colours as palette
@@ -69,7 +70,7 @@ def _find(context: Context) -> Report:
         else:
             raise ConfigError("instances.name=given makes no instances")
         folder = work.parts.folder
-        vocabulary = _vocabulary(found.num)
+        vocabulary = with_instances(BACKGROUND, found.num)
         worker = LabelImage(dataset.images, folder / MASKS, vocabulary)
         items = {f"image {name}": task_of(ready, found, k) for k, name in enumerate(scene.names)}
         make_parts(work, items, worker, context, f"label -> {workspace.instances.name}")
@@ -119,20 +120,6 @@ def _publish(work: Making, output: Path) -> None:
                 os.link(path, unfinished / path.name)
 
 
-def _vocabulary(num: int) -> InstanceVocabulary:
-    """Instances 1..num, each with a colour of its own: hues in golden steps, moved by the least where two would
-    meet."""
-    shades = palette.by_instance(np.arange(1, num + 1)).astype(np.int64)
-    wanted, used = (shades[:, 0] << 16) + (shades[:, 1] << 8) + shades[:, 2], {0}
-    colours = [0]
-    for colour in wanted.tolist():
-        while colour in used:
-            colour += 1
-        used.add(colour)
-        colours.append(colour)
-    return InstanceVocabulary(np.array(colours, np.int64), np.arange(num + 1, dtype=np.int32))
-
-
 def _draw_steps(
     context: Context, scene: Scene, found: Found, painted: list[tuple[Wall, Canvas, Texture]], folder: Path
 ) -> None:  # fmt: skip
@@ -144,7 +131,7 @@ def _draw_steps(
     largest = sorted(painted, key=lambda part: -len(part[0].points))[:SHOWN_WALLS]
     if largest:
         write_image(folder / STEPS / "2-walls.jpg", np.vstack([_wall_with_cuts(found, *part) for part in largest]))
-    vocabulary = _vocabulary(found.num)
+    vocabulary = with_instances(BACKGROUND, found.num)
     chosen = range(0, len(scene.map), max(1, len(scene.map) // SHOWN_IMAGES))
     rows = [
         row for k in list(chosen)[:SHOWN_IMAGES] for row in _pixels_of(context, scene, found, k, folder, vocabulary)
@@ -209,13 +196,13 @@ def _rows(
     points = np.bincount(table[np.load(source / POINTS, allow_pickle=False)], minlength=len(table))
     rows = []
     for number in range(1, len(table)):
-        colour = int(vocabulary.colours[number])
+        r, g, b = unpack_colours(vocabulary.colours[number]).tolist()
         shown = shares[:, number] > 0
         into = int(table[number])
         note = "" if into == number else "dropped" if into == 0 else f"part of {into}"
         area = float(shares[shown, number].mean()) if shown.any() else 0.0
-        rgb = (colour >> 16, colour >> 8 & 255, colour & 255)
-        rows.append(InstanceRow(number, names.get(number, ""), rgb, int(shown.sum()), area, int(points[number]), note))
+        images, seen = int(shown.sum()), int(points[number])
+        rows.append(InstanceRow(number, names.get(number, ""), (r, g, b), images, area, seen, note))
     return rows
 
 
@@ -235,10 +222,9 @@ def _write_thumbnails(
 
 def _write_lists(context: Context, folder: Path, rows: list[InstanceRow], found: str) -> None:
     kept = [row.id for row in rows if not row.note]
-    colours = {row.id: row.colour for row in rows}
-    ids = [0, *(r << 16 | g << 8 | b for r, g, b in (colours[k] for k in kept))]
+    ids = pack_colours(np.array([(0, 0, 0), *(row.colour for row in rows if not row.note)]))
     write_vocabulary(
-        folder / "vocabulary.txt", InstanceVocabulary(np.array(ids, np.int64), np.array([0, *kept], np.int32))
+        folder / "vocabulary.txt", InstanceVocabulary(ids.astype(np.int64), np.array([0, *kept], np.int32))
     )
     entries = [
         {"id": row.id, "name": row.name or None, "colour": palette.css(row.colour), "images": row.images,

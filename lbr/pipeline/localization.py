@@ -27,7 +27,8 @@ def localize(context: Context) -> list[Report]:
     queries = dataset.queries
     if not queries:
         raise DataError("the dataset has no queries to localize: set dataset.queries or dataset.query_folder")
-    recipe, places = _recipe(context), read_georeferences(workspace.map)
+    places = read_georeferences(workspace.map)
+    recipe = _recipe(context, bool(places))
     if context.reusable(output, recipe):
         return [reused(output)]
 
@@ -59,10 +60,10 @@ def localize(context: Context) -> list[Report]:
     return [make_of_items(context, output, recipe, moments, LocalizeMoment(worker), pack)]
 
 
-def _recipe(context: Context) -> Recipe:
+def _recipe(context: Context, on_earth_too: bool) -> Recipe:
     workspace, config = context.workspace, context.config
     inputs = identities(workspace.map, workspace.query_features)
-    if read_georeferences(workspace.map):
+    if on_earth_too:
         inputs |= identities(workspace.georeference)
     inputs["queries"] = digest_text(repr(context.dataset.queries))
     if listed := pairs_file(config.candidates):

@@ -41,12 +41,15 @@ def reconstruct(context: Context) -> list[Report]:
         bare = [n for n, count in zip(scene.names, np.diff(scene.offsets), strict=True) if count == 0]
         work.problems.extend(Problem(n, "no 3D point is seen in it: no query can be localized by it") for n in bare)
         write_map(output, scene)
-        work.facts["summary"] = (
-            f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
-            f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
-            + _places_text(scene)
-        )
+        work.facts["summary"] = map_summary(scene) + _places_text(scene)
     return [made(output)]
+
+
+def map_summary(scene: Map) -> str:
+    return (
+        f"{len(scene)} images, {len(scene.points):,} points, {len(scene.keypoints):,} observations, "
+        f"mean error {scene.point_errors.mean():.2f} px, mean track {scene.track_lengths.mean():.1f}"
+    )
 
 
 def _places_text(scene: Map) -> str:

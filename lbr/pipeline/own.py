@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lbr.datasets.reading import MODEL_FILES
+from lbr.datasets.reading import model_folder
 from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
@@ -24,6 +24,7 @@ HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized in
 EXHAUSTIVE = 60  # photographs without poses up to which each is matched with each
 TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; fewer where all is learned before
 MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
+QUERY = "query"  # folder of queries, below that of the photographs or of the links
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -59,13 +60,10 @@ def look_at(photos: Path) -> Found:
     db_folder = "db" if (images / "db").is_dir() else "."
     if not list_images(images, db_folder):
         raise DataError(f"{images / db_folder}: no photographs in it (nor below it)")
-    models = (root / name for name in MODELS)
+    query_folder = QUERY if (images / QUERY).is_dir() else None
     return Found(
-        root, images, db_folder, _first(m for m in models if any((m / name).is_file() for name in MODEL_FILES)),
-        _first(p for p in [root / "queries.txt"] if p.is_file()),
-        _first(f for f in ["query"] if (images / f).is_dir()),
-        _first(p for p in [root / "gt.txt"] if p.is_file()),
-    )  # fmt: skip
+        root, images, db_folder, _model(root), _file(root / "queries.txt"), query_folder, _file(root / "gt.txt")
+    )
 
 
 def with_queries(found: Found, queries: Path, links: Path) -> Found:
@@ -87,16 +85,17 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
         (links / "db").symlink_to(found.images / found.db_folder)
     else:
         for entry in sorted(found.images.iterdir()):
-            if entry.name != "query":
+            if entry.name != QUERY:
                 (links / entry.name).symlink_to(entry)
     if queries.is_dir():
-        (links / "query").symlink_to(queries)
+        (links / QUERY).symlink_to(queries)
     else:
-        (links / "query").mkdir()
-        (links / "query" / queries.name).symlink_to(queries)
-    truth = _first(p for p in [queries / "gt.txt"] if p.is_file())
-    db_folder = "db" if found.model is None else found.db_folder
-    return replace(found, images=links, db_folder=db_folder, queries=None, query_folder="query", ground_truth=truth)
+        (links / QUERY).mkdir()
+        (links / QUERY / queries.name).symlink_to(queries)
+    return replace(
+        found, images=links, db_folder="db" if found.model is None else found.db_folder, queries=None,
+        query_folder=QUERY, ground_truth=_file(queries / "gt.txt"),
+    )  # fmt: skip
 
 
 def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path) -> tuple[Path, list[str]]:
@@ -139,7 +138,7 @@ def _dataset(found: Found) -> dict[str, Any]:
     return {
         "name": "folder", "root": str(found.root), "images": str(found.images),
         "model": found.model and str(found.model), "db_folder": found.db_folder,
-        "queries": found.queries and str(found.queries), "query_folder": found.query_folder or "query",
+        "queries": found.queries and str(found.queries), "query_folder": found.query_folder or QUERY,
         "ground_truth": found.ground_truth and str(found.ground_truth), "stylized": "stylized",
     }  # fmt: skip
 
@@ -149,7 +148,7 @@ def _hold_out(names: list[str], poses: dict[str, Pose], workspace: Path, told: l
     held = names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
     if not held:
         told.append(f"no queries, and too few photographs ({len(names)}) to hold any out: the map alone is made")
-        return {"query_folder": "query"}
+        return {}
     write_text(workspace / HELD_OUT, "".join(f"{name}\n" for name in held))
     told.append(f"no queries: {len(held)} photographs are held out and localized ({HELD_OUT})")
     keys: dict[str, Any] = {"held_out": HELD_OUT}
@@ -181,8 +180,15 @@ def _write_once(path: Path, sections: dict[str, Any], told: list[str]) -> None:
     told.append(f"configuration: {path}, as it is there; remove it to start from ours")
 
 
-def _first(found: Any) -> Any:
-    return next(iter(found), None)
+def _model(root: Path) -> Path | None:
+    try:
+        return model_folder(root, MODELS)
+    except DataError:
+        return None
+
+
+def _file(path: Path) -> Path | None:
+    return path if path.is_file() else None
 
 
 def splits(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -17,11 +17,10 @@ from lbr.parallel import parallel_map
 from lbr.pipeline.changes import added_label_image
 from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context, identities
-from lbr.pipeline.vocabulary import VOCABULARY, load_own_vocabulary, load_vocabulary
+from lbr.pipeline.vocabulary import VOCABULARY, load_own_vocabulary, load_vocabulary, with_instances
 from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, reusable
 from lbr.recognition.masks import confident_mask
-from lbr.types import InstancePrediction, InstanceVocabulary
-from lbr.visualization import colours as palette
+from lbr.types import InstancePrediction
 
 MOST_IMAGES = 300  # of the map's own, to learn what known instances look like
 
@@ -58,7 +57,7 @@ def label_additions(context: Context, grown: Map, predictions: Mapping[str, Inst
     made = {name: np.where(np.isin(mask, kept[name]), mask, 0) for name, mask in made.items()}
     named = {**made, **{n: read_mask(mask_path(masks, n), vocabulary) for n in own if masks is not None}}
     groups = _groups(context, grown, len(old.points), named, own)
-    bigger = _with_new(vocabulary, int(groups.max(initial=0)))
+    bigger = with_instances(vocabulary, int(groups.max(initial=0)))
     new = np.where(groups > 0, groups + vocabulary.num_classes - 1, 0)
     for name, mask in made.items():
         write_mask(added_label_image(workspace, name), spread_groups(grown, name, new, mask), bigger)
@@ -90,29 +89,17 @@ def _groups(context: Context, grown: Map, first: int, named: Mapping[str, np.nda
         return np.zeros(len(grown.points), np.int32)
 
 
-def _with_new(vocabulary: InstanceVocabulary, count: int) -> InstanceVocabulary:
-    """The vocabulary with `count` classes behind the last, each with a colour of its own."""
-    colours, used = vocabulary.colours.tolist(), set(vocabulary.colours.tolist())
-    classes = range(vocabulary.num_classes, vocabulary.num_classes + count)
-    for shade in palette.by_instance(np.arange(vocabulary.num_classes, vocabulary.num_classes + count)).astype(int):
-        colour = int(shade[0] << 16 | shade[1] << 8 | shade[2])
-        colour = next(c % (1 << 24) for c in range(colour, colour + (1 << 24)) if c % (1 << 24) not in used)
-        used.add(colour)
-        colours.append(colour)
-    return InstanceVocabulary(
-        np.array(colours, np.int64), np.append(vocabulary.classes, list(classes)).astype(np.int32)
-    )
-
-
 def make_prototypes(context: Context) -> Path | None:
     """prototypes.npz, made anew where the network or the label images are others; None where nothing needs them:
     no new instances in the map, or a network that has learned them."""
-    from lbr.recognition.checkpoints import load_checkpoint
-
     vocabulary, own = load_vocabulary(context), load_own_vocabulary(context)
     new = np.setdiff1d(vocabulary.classes, own.classes)
     if not len(new):
         return None
+    from lbr.recognition.checkpoints import (
+        load_checkpoint,  # torch, which a run that reuses everything need not wait for
+    )
+
     path, output = checkpoint_path(context), context.workspace.prototypes
     if context.config.recognition.published is None and load_checkpoint(path).vocabulary == vocabulary:
         return None

@@ -14,8 +14,9 @@ from lbr.io.text_lists import Problem, read_query_list
 from lbr.mapping.changes import without_images
 from lbr.mapping.map import open_map
 from lbr.pipeline.changes import REMOVE, Change, added_label_image, added_photograph, changed, changes_of, publish_map
-from lbr.pipeline.extending import check_map, map_summary
+from lbr.pipeline.extending import check_map
 from lbr.pipeline.indexing import make_index
+from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.stage import Context, Report
 
 

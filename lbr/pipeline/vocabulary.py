@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.io.labels import mask_path, read_colour_ids, read_vocabulary, vocabulary_of_colours, write_vocabulary
+from lbr.io.labels import (
+    mask_path,
+    pack_colours,
+    read_colour_ids,
+    read_vocabulary,
+    vocabulary_of_colours,
+    write_vocabulary,
+)  # fmt: skip
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Recipe, digest_masks, making
 from lbr.types import InstanceVocabulary
+from lbr.visualization import colours as palette
 
+BACKGROUND = InstanceVocabulary(np.zeros(1, np.int64), np.zeros(1, np.int32))  # no instance at all
+NUM_COLOURS = 2**24
 VOCABULARY = "vocabulary.txt"  # in the folder of additions: the dataset's instances and the new ones
 
 
@@ -17,6 +27,18 @@ def load_vocabulary(context: Context) -> InstanceVocabulary:
     """The instances of the map: the dataset's, and behind them those that came with additions (`lbr extend`)."""
     grown = context.workspace.additions / VOCABULARY
     return read_vocabulary(grown) if grown.is_file() and context.added else load_own_vocabulary(context)
+
+
+def with_instances(vocabulary: InstanceVocabulary, count: int) -> InstanceVocabulary:
+    """The vocabulary with `count` instances behind its last, each in a colour of its own: hues in golden steps, moved
+    by the least where two would meet."""
+    classes = np.arange(vocabulary.num_classes, vocabulary.num_classes + count, dtype=np.int32)
+    colours, used = vocabulary.colours.tolist(), set(vocabulary.colours.tolist())
+    for wanted in pack_colours(palette.by_instance(classes)).tolist():
+        colour = next(c for step in range(NUM_COLOURS) if (c := (wanted + step) % NUM_COLOURS) not in used)
+        used.add(colour)
+        colours.append(colour)
+    return InstanceVocabulary(np.array(colours, np.int64), np.append(vocabulary.classes, classes))
 
 
 def load_own_vocabulary(context: Context) -> InstanceVocabulary:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lbr.io.colmap import build_model, write_model
 from lbr.io.files import atomic_path, write_text
+from lbr.io.labels import unpack_colours
 from lbr.io.text_lists import write_poses, write_query_list
 from lbr.town.plan import Plan
 from lbr.town.viewpoints import (
@@ -99,9 +100,7 @@ def _robotcar_shots(town: Town) -> tuple[list[Shot], list[Shot]]:
 
 def colour_mask(plan: Plan, instance_ids: np.ndarray) -> np.ndarray:
     """Instance ids [H, W] -> label image uint8 [H, W, 3] RGB; colour id = R * 65536 + G * 256 + B, background black."""
-    ids = np.array([0, *(f.colour_id for f in plan.facades)])
-    table = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], 1).astype(np.uint8)
-    return table[instance_ids]
+    return unpack_colours(np.array([0, *(f.colour_id for f in plan.facades)]))[instance_ids]
 
 
 def write_lists(town: Town, layout: Layout) -> None:
