@@ -39,7 +39,6 @@ BY_INLIERS = (
 )  # fmt: skip
 FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verification.min_image_inliers=8")
 UNREFINED = ("localization.refinement.enabled=false",)
-FAVOURED = ("labelling.favour_instances=true",)
 DEMO_KEYPOINTS = 2048
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
@@ -63,10 +62,15 @@ def run() -> str:
     context = _prepared(())
     vocabulary = load_vocabulary(context)
     truth, wrong = partial(_true_labels, context, vocabulary), partial(_wrong_labels, vocabulary.num_classes)
+    plain = _by_score(context, DEMO_KEYPOINTS)
     rows = [
+        _row("keypoints by score: exhaustive, plain, not refined", plain, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED)),
+        _row("... refined", plain, (*EXHAUSTIVE, *BY_INLIERS)),
+        _row("... verified by support", plain, (*EXHAUSTIVE, "localization.max_clusters=10")),
+        _row("keypoints by score: progressive, instance-wise", plain, ()),
+        _row("... no labels, global search", plain, (), lambda name, found: None),
         _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED)),
         _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS)),
-        _row("exhaustive, plain, verified by support", context, (*EXHAUSTIVE, "localization.max_clusters=10")),
         _row("as published", context, (), config_file=PUBLISHED),
         _row("progressive, plain", context, PLAIN),
         _row("progressive, instance-wise, not refined", context, (*UNREFINED, *FEW_INLIERS)),
@@ -78,12 +82,19 @@ def run() -> str:
     for count in KEYPOINTS:
         fewer = _prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
         rows.append(_row(f"{count} keypoints, default", fewer, ()))
-    for count in (DEMO_KEYPOINTS, *KEYPOINTS[1:]):
-        place = f"workspace={context.workspace.root}-favoured-{count}"
-        favoured = _prepared((f"extractor.max_keypoints={count}", place, *FAVOURED))
-        rows.append(_row(f"{count} keypoints, those of instances first", favoured, FAVOURED))
+        rows.append(_row(f"{count} keypoints by score", _by_score(context, count), ()))
     head = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
     return table(head, rows)
+
+
+def by_score(config: Config, count: int) -> tuple[str, str]:
+    """Overrides: `count` keypoints as everybody has them, not those of instances first, in a workspace of their own."""
+    return "labelling.favour_instances=false", f"workspace={config.workspace}-by-score-{count}"
+
+
+def _by_score(context: Context, count: int) -> Context:
+    """The same town, with `count` keypoints chosen by score alone."""
+    return _prepared((f"extractor.max_keypoints={count}", *by_score(context.config, count)))
 
 
 def _prepared(overrides: tuple[str, ...]) -> Context:

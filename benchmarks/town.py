@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from benchmarks.ablations import by_score
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.mapping.map import open_map
@@ -35,7 +36,8 @@ TIMED = 8  # photographs by each condition
 
 
 def run() -> str:
-    config = load_config(CONFIG, PLAIN)
+    config = load_config(CONFIG)
+    config = load_config(CONFIG, (*PLAIN, *by_score(config, config.extractor.max_keypoints)))
     context = Context(config)
     make_town(context)
     run_flow(context)

@@ -130,7 +130,7 @@ def _prepare(work: Extension) -> list[Problem]:
     if work.recognised:
         report = recognise_images(context, work.staging.query_predictions, work.images, names, None)
         problems += report.problems
-        if context.config.labelling.favour_instances:
+        if context.favours_instances:
             predictions = work.staging.query_predictions
             minimum = context.config.labelling.min_confidence
             source = MaskSource(None, predictions, load_vocabulary(context), minimum)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lbr.errors import ConfigError, DataError
+from lbr.errors import DataError
 from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
@@ -57,7 +57,7 @@ def extract_images(
                 yield name, features
 
         write_features(output, items(), json.dumps(context.dump("extractor")["extractor"], sort_keys=True))
-        return f"{len(found)} images, {keypoints:,} keypoints"
+        return f"{len(found)} images, {keypoints:,} keypoints" + (", those of instances first" if masks else "")
 
     worker = ExtractImage(images, settings, masks)
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
@@ -65,15 +65,9 @@ def extract_images(
 
 def _favoured(context: Context, output: Path, names: Sequence[str]) -> Favoured:
     """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
-    labelling, workspace = context.config.labelling, context.workspace
-    if not labelling.favour_instances:
+    if not context.favours_instances:
         return None, {}, {}
-    if context.makes_labels:
-        raise ConfigError(
-            f"labelling.favour_instances chooses keypoints by label images, but instances.name="
-            f"{context.config.instances.name} makes those from the map of the keypoints: switch one of the two off"
-        )
-    labels = context.labels
+    labels, labelling, workspace = context.labels, context.config.labelling, context.workspace
     of_db = output == workspace.db_features
     if of_db and labels.masks is None:
         raise DataError("labelling.favour_instances needs label images of the db images: set dataset.labels")

@@ -72,6 +72,7 @@ def _recipe(context: Context, on_earth_too: bool) -> Recipe:
     sections = context.dump("localization", "candidates", "seed")
     if context.uses_instances:
         _check_same_network(workspace)
+        _check_same_predictions(workspace)
         inputs |= identities(workspace.index, workspace.query_predictions)
         sections |= {**context.dump("labelling"), "recognition": {"ranking": config.recognition.ranking.model_dump()}}
     return Recipe("localize", sections, inputs)
@@ -87,6 +88,16 @@ def _check_same_network(workspace: Workspace) -> None:
         raise DataError(
             f"{workspace.query_predictions}: made by another network than {workspace.db_predictions.name}; "
             "run `lbr recognise --overwrite`"
+        )
+
+
+def _check_same_predictions(workspace: Workspace) -> None:
+    """Raises DataError when the keypoints of the queries were chosen by predictions that have been made anew since."""
+    by = (read_manifest(workspace.query_features) or {})["inputs"].get(workspace.query_predictions.name)
+    if by is not None and by != identities(workspace.query_predictions)[workspace.query_predictions.name]:
+        raise DataError(
+            f"{workspace.query_features}: its keypoints were chosen by other predictions of instances than those that "
+            "are there now; run `lbr extract` again (labelling.favour_instances)"
         )
 
 

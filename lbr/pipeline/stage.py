@@ -109,6 +109,19 @@ class Context:
         return self.dataset.labels.masks is None or not settings.prefer_given
 
     @property
+    def favours_instances(self) -> bool:
+        """Whether keypoints of instances are kept first. Raises ConfigError where that is asked for and cannot be."""
+        asked = self.config.labelling.favour_instances
+        if asked == "auto":
+            return not self.makes_labels and self.dataset.labels.masks is not None
+        if asked and self.makes_labels:
+            raise ConfigError(
+                f"labelling.favour_instances chooses keypoints by label images, but instances.name="
+                f"{self.config.instances.name} makes those from the map of the keypoints: switch one of the two off"
+            )
+        return asked
+
+    @property
     def labels(self) -> Labels:
         """Where label images are: the dataset's, or those that `lbr label` made. All that reads them asks here.
 

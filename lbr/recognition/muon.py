@@ -47,9 +47,10 @@ class Muon(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(parameter)
         state["mean"].lerp_(gradient, 1 - momentum)
         ahead = torch.lerp(gradient, state["mean"], momentum)  # Nesterov's
-        matrix = ahead.reshape(len(ahead), -1)
+        last = ahead.movedim(1, -1)  # as it lies in memory, channels last; the order of columns makes no difference
+        matrix = last.reshape(len(last), -1)
         scale = _AS_ADAMW * max(matrix.shape) ** 0.5
-        return scale * orthogonalised(matrix, self.precision).reshape(parameter.shape)
+        return orthogonalised(matrix, self.precision).mul_(scale).reshape(last.shape).movedim(-1, 1)
 
     def _adam(self, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         state = self.state[parameter]
@@ -77,5 +78,5 @@ def orthogonalised(matrix: torch.Tensor, precision: torch.dtype = torch.float32)
     x = x / (x.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x.T if len(matrix) > matrix.shape[1] else x).float()

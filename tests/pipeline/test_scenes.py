@@ -16,7 +16,10 @@ from lbr.io.text_lists import read_poses
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "town.yaml")
 # Without recognition, which tests/pipeline/test_scripts.py runs on the same town.
-PLAIN = ("candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8")
+PLAIN = (
+    "candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8",
+    "labelling.favour_instances=false",
+)  # fmt: skip
 FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
 
 

@@ -395,3 +395,19 @@ def test_keypoints_of_instances_are_favoured_when_asked_for(own: Path, capsys: p
     assert "no mask: its keypoints were chosen by score alone" in capsys.readouterr().err
     with FeatureFile(file) as features:
         assert len(features.names) == len(masks)
+
+
+def test_keypoints_chosen_by_earlier_predictions_are_stale(own: Path, capsys: pytest.CaptureFixture):
+    """Queries recognised anew: their keypoints, chosen by what was said of them before, are to be extracted again."""
+    favoured = ["labelling.favour_instances=auto", "--overwrite"]
+    assert verb("extract", own, *favoured) == 0
+    assert "those of instances first" in capsys.readouterr().out
+    assert run(own, "--from", "pairs", "--until", "index", *favoured) == 0
+    assert verb("recognise", own, "recognition.prediction.top_k=2", "--overwrite") == 0
+    capsys.readouterr()
+    again = ["labelling.favour_instances=auto", "recognition.prediction.top_k=2"]
+    assert run(own, "--from", "index", "--until", "index", *again, "--overwrite") == 0
+    assert verb("localize", own, *again, "run=stale") == 2
+    assert "run `lbr extract` again" in one_line(capsys)
+    assert verb("extract", own, *again, "--overwrite") == 0 and verb("localize", own, *again, "run=fresh") == 0
+
