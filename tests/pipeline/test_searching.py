@@ -408,6 +408,6 @@ def test_keypoints_chosen_by_earlier_predictions_are_stale(own: Path, capsys: py
     again = ["labelling.favour_instances=auto", "recognition.prediction.top_k=2"]
     assert run(own, "--from", "index", "--until", "index", *again, "--overwrite") == 0
     assert verb("localize", own, *again, "run=stale") == 2
-    assert "run `lbr extract` again" in one_line(capsys)
+    assert "run `lbr extract` again" in capsys.readouterr().err
     assert verb("extract", own, *again, "--overwrite") == 0 and verb("localize", own, *again, "run=fresh") == 0
 
