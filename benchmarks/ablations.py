@@ -144,7 +144,7 @@ def _localize(context: Context, config: Config, relabel: Relabel | None) -> tupl
     workspace = context.workspace
     scene = Relabelled(
         workspace.map, workspace.index, workspace.query_predictions, config.candidates, config.labelling,
-        config.recognition.ranking, relabel,
+        config.recognition.ranking, config.extractor.max_keypoints, relabel,
     )  # fmt: skip
     localizer = Localizer(scene.map, config.localization, seed=config.seed, threads=1)
     results, seconds = [], []

@@ -75,7 +75,7 @@ def run(overrides: Sequence[str] = ()) -> str:
     rows, seconds = [], {}
     for town, path in TOWNS.items():
         given = overrides if town == "large" else ()
-        config = load_config(path, given)  # no network knows the large town: its labels choose no keypoints
+        config = load_config(path, given)
         context = _mapped(Context(load_config(path, (*given, *by_score(config, config.extractor.max_keypoints)))))
         seconds[town], found = _localized(context)
         rows += [[town, *row] for row in found]
@@ -96,7 +96,8 @@ def _localized(context: Context) -> tuple[dict[str, list[float]], list[list[str]
     """Seconds of the processor of each query, by condition, in one thread after extraction; rows of the table."""
     workspace, config = context.workspace, context.config
     scene = TrulyLabelled(
-        workspace.map, None, None, config.candidates, config.labelling, config.recognition.ranking, context
+        workspace.map, None, None, config.candidates, config.labelling, config.recognition.ranking,
+        config.extractor.max_keypoints, context,
     )  # fmt: skip
     localizer = Localizer(scene.map, config.localization, seed=config.seed, threads=1)
     seconds: dict[str, list[float]] = {}

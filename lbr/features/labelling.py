@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,13 +16,14 @@ POOL = 3
 class LabellingSettings(Settings):
     """Whether keypoints carry the instance of their pixel. A query's pixel has one from this confidence on.
 
-    favour_instances: of POOL times as many keypoints, those of instances are kept first, as published (METHOD.md 8).
-    auto: where label images are given; those that are made from the map come too late, as it is made of keypoints.
+    favour_instances: of POOL times as many keypoints, those of instances are kept first, as published (METHOD.md 8): of
+    db images when they are extracted, where label images are given (those made from the map come too late, as it is
+    made of keypoints); of queries when they are localized, by what is recognised in them.
     """
 
     enabled: bool = True
     min_confidence: float = Field(default=0.3, ge=0, le=1)
-    favour_instances: bool | Literal["auto"] = False
+    favour_instances: bool = False
 
 
 def labels_at(keypoints: np.ndarray, image_size: tuple[int, int], mask: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ from lbr.pipeline.changes import (
     changes_of,
     publish_map,
 )  # fmt: skip
-from lbr.pipeline.features import extract_images
+from lbr.pipeline.features import NOTHING_FAVOURED, extract_images
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import map_summary, reconstruct
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
@@ -126,16 +126,16 @@ def _prepare(work: Extension) -> list[Problem]:
     files, known = work.photographs.files, work.photographs.cameras
     copy_photographs(files, work.images.root, {name for name in files if name not in known})
     problems: list[Problem] = []
-    source, config, inputs = None, {}, {}
+    favoured = NOTHING_FAVOURED
     if work.recognised:
         report = recognise_images(context, work.staging.query_predictions, work.images, names, None)
         problems += report.problems
-        if context.favours_instances:
+        if context.favours_instances and not context.makes_labels:
             predictions = work.staging.query_predictions
             minimum = context.config.labelling.min_confidence
             source = MaskSource(None, predictions, load_vocabulary(context), minimum)
-            config, inputs = context.dump("labelling"), identities(predictions)
-    report = extract_images(context, work.staging.query_features, work.images, names, (source, config, inputs))
+            favoured = source, context.dump("labelling"), identities(predictions)
+    report = extract_images(context, work.staging.query_features, work.images, names, favoured)
     return [*problems, *report.problems]
 
 
@@ -186,7 +186,7 @@ def _localize(
     search = work.recognised and context.uses_instances
     searched = SearchedScene(
         folder, workspace.index if search and not beside else None, work.staging.query_predictions if search else None,
-        candidates, config.labelling, config.recognition.ranking,
+        candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
     )  # fmt: skip
     shared = shared_cameras(scene, context.dataset.cameras)
     worker = LocalizeQuery(

@@ -7,37 +7,42 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lbr.errors import DataError
+from lbr.features.labelling import POOL
 from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
-from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
+from lbr.pipeline.stage import Context, Report, make_of_items, reused, weights_digest
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ExtractImage, MaskSource
 from lbr.pipeline.workspace import Making, Recipe, digest_masks, digest_photographs
 from lbr.types import LocalFeatures
 
 Favoured = tuple[MaskSource | None, dict, dict[str, str]]  # masks that favour keypoints, configuration, inputs
+NOTHING_FAVOURED: Favoured = (None, {}, {})
 
 
 def extract(context: Context) -> list[Report]:
     """Local features of the db images and of the queries."""
     workspace, dataset = context.workspace, context.dataset
     query_names = [query.name for query in dataset.queries]
-    reports = [_extract(context, workspace.db_features, dataset.db_names)]
-    return reports + ([_extract(context, workspace.query_features, query_names)] if query_names else [])
-
-
-def _extract(context: Context, output: Path, names: Sequence[str]) -> Report:
-    return extract_images(context, output, context.dataset.images, names, _favoured(context, output, names))
+    favoured = _favoured(context, dataset.db_names)
+    reports = [extract_images(context, workspace.db_features, dataset.images, dataset.db_names, favoured)]
+    if not query_names:
+        return reports
+    pool = POOL if context.favours_instances else 1
+    return [*reports, extract_images(context, workspace.query_features, dataset.images, query_names, pool=pool)]
 
 
 def extract_images(
-    context: Context, output: Path, images: ImageFolder, names: Sequence[str], favoured: Favoured
-) -> Report:
-    """A feature file of the photographs `names`."""
+    context: Context, output: Path, images: ImageFolder, names: Sequence[str], favoured: Favoured = NOTHING_FAVOURED,
+    pool: int = 1,
+) -> Report:  # fmt: skip
+    """A feature file of the photographs `names`. pool: so many times the keypoints, to choose from later."""
     settings = context.config.extractor
     masks, config, inputs = favoured
-    inputs |= {"images": digest_photographs(images, names), **weights_digest(settings)}
+    if pool > 1:
+        config = {"pool": pool}
+    inputs = inputs | {"images": digest_photographs(images, names), **weights_digest(settings)}
     recipe = Recipe("extract", {**context.dump("extractor"), **config}, inputs)
     if context.reusable(output, recipe):
         return reused(output)
@@ -57,25 +62,19 @@ def extract_images(
                 yield name, features
 
         write_features(output, items(), json.dumps(context.dump("extractor")["extractor"], sort_keys=True))
-        return f"{len(found)} images, {keypoints:,} keypoints" + (", those of instances first" if masks else "")
+        told = ", those of instances first" if masks else ", to choose from when localizing" if pool > 1 else ""
+        return f"{len(found)} images, {keypoints:,} keypoints{told}"
 
-    worker = ExtractImage(images, settings, masks)
+    worker = ExtractImage(images, settings, masks, pool)
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
 
 
-def _favoured(context: Context, output: Path, names: Sequence[str]) -> Favoured:
-    """What favours the keypoints of instances, where that is asked for: masks, configuration, inputs."""
-    if not context.favours_instances:
-        return None, {}, {}
-    labels, labelling, workspace = context.labels, context.config.labelling, context.workspace
-    of_db = output == workspace.db_features
-    if of_db and labels.masks is None:
+def _favoured(context: Context, names: Sequence[str]) -> Favoured:
+    """What favours the keypoints of instances in db images: masks, configuration, inputs."""
+    if not context.favours_instances or context.makes_labels:
+        return NOTHING_FAVOURED
+    masks, labelling = context.labels.masks, context.config.labelling
+    if masks is None:
         raise DataError("labelling.favour_instances needs label images of the db images: set dataset.labels")
-    vocabulary = load_vocabulary(context)
-    if of_db and labels.masks:
-        source = MaskSource(labels.masks, None, vocabulary, labelling.min_confidence)
-        inputs = {"labels": digest_masks(labels.masks, names)}
-    else:
-        source = MaskSource(None, workspace.query_predictions, vocabulary, labelling.min_confidence)
-        inputs = identities(workspace.query_predictions)
-    return source, context.dump("labelling"), inputs
+    source = MaskSource(masks, None, load_vocabulary(context), labelling.min_confidence)
+    return source, context.dump("labelling"), {"labels": digest_masks(masks, names)}

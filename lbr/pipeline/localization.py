@@ -72,7 +72,6 @@ def _recipe(context: Context, on_earth_too: bool) -> Recipe:
     sections = context.dump("localization", "candidates", "seed")
     if context.uses_instances:
         _check_same_network(workspace)
-        _check_same_predictions(workspace)
         inputs |= identities(workspace.index, workspace.query_predictions)
         sections |= {**context.dump("labelling"), "recognition": {"ranking": config.recognition.ranking.model_dump()}}
     return Recipe("localize", sections, inputs)
@@ -91,23 +90,13 @@ def _check_same_network(workspace: Workspace) -> None:
         )
 
 
-def _check_same_predictions(workspace: Workspace) -> None:
-    """Raises DataError when the keypoints of the queries were chosen by predictions that have been made anew since."""
-    by = (read_manifest(workspace.query_features) or {})["inputs"].get(workspace.query_predictions.name)
-    if by is not None and by != identities(workspace.query_predictions)[workspace.query_predictions.name]:
-        raise DataError(
-            f"{workspace.query_features}: its keypoints were chosen by other predictions of instances than those that "
-            "are there now; run `lbr extract` again (labelling.favour_instances)"
-        )
-
-
 def _worker(context: Context) -> LocalizeQuery:
     workspace, config = context.workspace, context.config
     threads = max(1, num_cores() // config.parallel.num_workers)
     instances = context.uses_instances
     scene = SearchedScene(
         workspace.map, workspace.index if instances else None, workspace.query_predictions if instances else None,
-        config.candidates, config.labelling, config.recognition.ranking,
+        config.candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
     )  # fmt: skip
     dataset = context.dataset
     return LocalizeQuery(

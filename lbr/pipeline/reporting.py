@@ -26,6 +26,7 @@ from lbr.pipeline.georeference import describe
 from lbr.pipeline.recognition_scoring import kept_scores
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.scoring import Scored, score
+from lbr.pipeline.searching import chosen
 from lbr.pipeline.stage import Context, Report
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workspace import problems_of, read_manifest, versions
@@ -58,9 +59,11 @@ def make_report(context: Context) -> list[Report]:
         )  # fmt: skip
         if scored:
             inputs = with_truth(inputs, scored.truth, alignment, reference_poses(context))
+        predictions = None
         if workspace.query_predictions.is_file():
             predictions = files.enter_context(PredictionFile(workspace.query_predictions))
             inputs = with_recognition(inputs, predictions, context)
+        inputs = with_keypoints(inputs, predictions, context)
         path = write_report(workspace.run_folder / "report.html", inputs)
     return [Report(path, f"{len(records)} queries, {path.stat().st_size / 1e6:.1f} MB; open it in a browser")]
 
@@ -97,17 +100,27 @@ def with_truth(
     )  # fmt: skip
 
 
+def with_keypoints(inputs: ReportInputs, file: PredictionFile | None, context: Context) -> ReportInputs:
+    """With the keypoints that queries were localized with, of all that are stored, labelled by what was recognised."""
+    stored, config = inputs.features, context.config
+
+    def used(name: str) -> LocalFeatures | None:
+        features = stored(name)
+        prediction = file.read(name) if file and name in file else None
+        if features is None:
+            return None
+        asked = prediction if context.uses_instances else None
+        features = chosen(features, asked, config.labelling, config.extractor.max_keypoints)
+        return labelled(features, full_mask(prediction)[0]) if prediction else features
+
+    return replace(inputs, features=used)
+
+
 def with_recognition(inputs: ReportInputs, file: PredictionFile, context: Context) -> ReportInputs:
     """With what the network says of the queries, and with scores where their true label images are known."""
-    plain = inputs.features
-
-    def labelled_features(name: str) -> LocalFeatures | None:
-        features = plain(name)
-        return labelled(features, full_mask(file.read(name))[0]) if features and name in file else features
-
     inputs = replace(
         inputs, predictions=lambda name: file.read(name) if name in file else None,
-        ranking=context.config.recognition.ranking, features=labelled_features,
+        ranking=context.config.recognition.ranking,
     )  # fmt: skip
     truth = context.labels.truth
     if truth is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.features.labelling import LabellingSettings, labelled
+from lbr.features.labelling import LabellingSettings, favour_instances, labelled
 from lbr.io.predictions_file import PredictionFile
 from lbr.mapping.map import Map, open_map
 from lbr.pipeline.reopening import Reopened
@@ -36,6 +36,18 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
+def chosen(
+    features: LocalFeatures, prediction: InstancePrediction | None, settings: LabellingSettings, max_keypoints: int
+) -> LocalFeatures:
+    """A query's keypoints, labelled by what was recognised in it: the best, those of instances first if favoured."""
+    if prediction is not None and settings.enabled:
+        features = labelled(features, confident_mask(prediction, settings.min_confidence))
+    if len(features) <= max_keypoints:
+        return features
+    favours = settings.favour_instances and features.labels is not None
+    return favour_instances(features, max_keypoints) if favours else features.top(max_keypoints)
+
+
 @dataclass
 class SearchedScene(Reopened):
     """Paths and settings; what they name is opened once. index and predictions are None without label images."""
@@ -46,6 +58,7 @@ class SearchedScene(Reopened):
     candidates: CandidatesConfig
     labelling: LabellingSettings
     ranking: RankingConfig
+    max_keypoints: int  # of a query, chosen from those in its file
 
     def open(self) -> None:
         """Raises DataError when something is missing or broken."""
@@ -82,8 +95,7 @@ class SearchedScene(Reopened):
         """A query made ready. Raises DataError when its candidates are not to be had."""
         prediction, notes = self._prediction(name)
         found = None if prediction is None else recognised(prediction, self.ranking)
-        if prediction is not None and self.labelling.enabled:
-            features = labelled(features, confident_mask(prediction, self.labelling.min_confidence))
+        features = chosen(features, prediction, self.labelling, self.max_keypoints)
         shown = [] if found is None else list(zip(found.instances[:SHOWN], found.scores[:SHOWN], strict=True))
         instances = tuple((int(instance), round(float(score), 4)) for instance, score in shown)
         return Asked(features, self._candidates(name, found), instances, notes)

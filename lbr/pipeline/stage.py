@@ -110,16 +110,9 @@ class Context:
 
     @property
     def favours_instances(self) -> bool:
-        """Whether keypoints of instances are kept first. Raises ConfigError where that is asked for and cannot be."""
+        """Whether keypoints of instances are kept first; of db images, only where their label images are given."""
         asked = self.config.labelling.favour_instances
-        if asked == "auto":
-            return not self.makes_labels and self.dataset.labels.masks is not None
-        if asked and self.makes_labels:
-            raise ConfigError(
-                f"labelling.favour_instances chooses keypoints by label images, but instances.name="
-                f"{self.config.instances.name} makes those from the map of the keypoints: switch one of the two off"
-            )
-        return asked
+        return asked and (self.makes_labels or self.dataset.labels.masks is not None)
 
     @property
     def labels(self) -> Labels:

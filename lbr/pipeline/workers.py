@@ -76,10 +76,11 @@ class ExtractImage(Worker[str]):
     images: ImageFolder
     config: ExtractorConfig
     masks: MaskSource | None = None  # favours the keypoints of instances
+    pool: int = 1  # so many times the keypoints
 
     @cached_property
     def extractor(self) -> Extractor:
-        count = self.config.max_keypoints * (POOL if self.masks else 1)
+        count = self.config.max_keypoints * (POOL if self.masks else self.pool)
         return make_extractor(self.config.model_copy(update={"max_keypoints": count}))
 
     def make(self, name: str) -> Arrays:

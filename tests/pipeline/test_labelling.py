@@ -116,9 +116,6 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["label", *run]) == 2 and "run `lbr reconstruct` first" in capsys.readouterr().err
     assert main(["train", *run]) == 2 and "run `lbr label` first" in capsys.readouterr().err
     assert main(["label", *run, "instances.name=given"]) == 2 and "use facades" in capsys.readouterr().err
-    assert not Context(load_config(tmp_path / "config.yaml", ["labelling.favour_instances=auto"])).favours_instances
-    assert main(["extract", *run, "labelling.favour_instances=true"]) == 2
-    assert "labelling.favour_instances" in capsys.readouterr().err
 
 
 def test_corrections_survive_and_are_applied(own: Path, capsys: pytest.CaptureFixture):

@@ -25,7 +25,7 @@ from lbr.io.labels import read_mask, write_mask
 from lbr.io.predictions_file import prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
 from lbr.pipeline.results import read_localizations
-from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.searching import LABELS, SearchedScene, chosen
 from lbr.pipeline.workspace import Workspace
 from lbr.retrieval.index import open_index
 from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
@@ -208,7 +208,7 @@ def test_keypoints_of_a_query_carry_the_instance_of_their_pixel(
     config = load_config(searched)
     settings = LabellingSettings(min_confidence=least)
     opened = SearchedScene(
-        work.map, work.index, work.query_predictions, config.candidates, settings, config.recognition.ranking
+        work.map, work.index, work.query_predictions, config.candidates, settings, config.recognition.ranking, 99_999
     )
     asked = opened.ask(name, features)
     wanted = mask[row, column] * labelled
@@ -216,7 +216,7 @@ def test_keypoints_of_a_query_carry_the_instance_of_their_pixel(
     assert len(asked.instances) == len(np.unique(mask)) - 1 and asked.notes == ()
     off = SearchedScene(
         work.map, work.index, work.query_predictions, config.candidates, LabellingSettings(enabled=False),
-        config.recognition.ranking,
+        config.recognition.ranking, 99_999,
     )  # fmt: skip
     assert off.ask(name, features).features.labels is None and off.map.labels is None
     assert opened.map.labels is not None and opened.map.features(0).labels is not None
@@ -397,17 +397,18 @@ def test_keypoints_of_instances_are_favoured_when_asked_for(own: Path, capsys: p
         assert len(features.names) == len(masks)
 
 
-def test_keypoints_chosen_by_earlier_predictions_are_stale(own: Path, capsys: pytest.CaptureFixture):
-    """Queries recognised anew: their keypoints, chosen by what was said of them before, are to be extracted again."""
-    favoured = ["labelling.favour_instances=auto", "--overwrite"]
-    assert verb("extract", own, *favoured) == 0
-    assert "those of instances first" in capsys.readouterr().out
-    assert run(own, "--from", "pairs", "--until", "index", *favoured) == 0
-    assert verb("recognise", own, "recognition.prediction.top_k=2", "--overwrite") == 0
-    capsys.readouterr()
-    again = ["labelling.favour_instances=auto", "recognition.prediction.top_k=2"]
-    assert run(own, "--from", "index", "--until", "index", *again, "--overwrite") == 0
-    assert verb("localize", own, *again, "run=stale") == 2
-    assert "run `lbr extract` again" in capsys.readouterr().err
-    assert verb("extract", own, *again, "--overwrite") == 0 and verb("localize", own, *again, "run=fresh") == 0
-
+def test_keypoints_of_queries_are_chosen_when_they_are_localized(own: Path, scene: RenderedScene):
+    """By what is recognised then; the file holds more than are used, and the report draws those that were."""
+    few = ["labelling.favour_instances=true", "extractor.max_keypoints=200", "--overwrite"]
+    assert verb("extract", own, *few) == 0
+    assert run(own, "--from", "pairs", "--until", "report", "run=few", *few) == 0
+    assert {record["status"] for record in results(own, "few")} == {"refined"}
+    work, config, name = Workspace(own.parent / "work"), load_config(own, few[:2]), scene.queries[0]
+    with FeatureFile(work.query_features) as stored, PredictionFile(work.query_predictions) as predictions:
+        features, prediction = stored.read(name), predictions.read(name)
+    used = chosen(features, prediction, config.labelling, 200)
+    assert len(features) > 200 == len(used)
+    assert np.all(chosen(features, prediction, config.labelling, 99_999).keypoints == features.keypoints)
+    by_score = chosen(features, prediction, LabellingSettings(), 200)
+    assert np.mean(used.labels > 0) >= np.mean(by_score.labels > 0) and len(by_score) == 200
+    assert chosen(features, None, config.labelling, 200).labels is None

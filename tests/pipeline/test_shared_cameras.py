@@ -21,7 +21,7 @@ from tests.synthetic import PHOTOGRAPH, RenderedScene
 def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: Mapping[Camera, SharedCamera]) -> dict:
     config = Config.model_validate({"dataset": {"name": "folder", "root": scene.root}, "workspace": finished.root})
     searched = SearchedScene(
-        finished.map, None, None, config.candidates, config.labelling, config.recognition.ranking
+        finished.map, None, None, config.candidates, config.labelling, config.recognition.ranking, 4096
     )  # fmt: skip
     worker = LocalizeQuery(
         searched, finished.query_features, ImageFolder(scene.root / "images"), config.localization, 0, 1, shared
