@@ -27,12 +27,6 @@ class AugmentSettings(Settings):
         default=(0.3, 1.0),
         description="share of the photograph that is cut out, every factor as likely; above 1 it is set into another",
     )
-    focus: float = Field(
-        default=0.0, ge=0, le=1, description="probability of a view of one instance, drawn evenly from those it shows"
-    )
-    focus_size: tuple[float, float] = Field(
-        default=(0.5, 2.0), description="longer side of that instance, of the view's; every factor as likely"
-    )
     crop_ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="change of its width to height")
     rotation_deg: float = Field(default=8.0, ge=0, le=180)
     perspective: float = Field(default=0.08, ge=0, lt=0.5, description="corners move by up to this share of the sides")
@@ -50,10 +44,6 @@ class AugmentSettings(Settings):
     haze: float = Field(default=0.1, ge=0, le=1, description="probability of rain, fog or snow in the air, on the fly")
 
 
-SHOWN = 0.003  # share of a photograph that an instance fills, to be looked at
-SMALLEST = 0.15  # side of the smallest view of an instance, of the photograph's
-
-
 Labelled = tuple[np.ndarray, np.ndarray]  # RGB uint8 [H, W, 3] and classes [H, W]
 
 
@@ -66,7 +56,7 @@ def augment(
     image: RGB uint8 [H, W, 3], already in the aspect of `size`. mask: int32 [H, W]. around: gives another labelled
     photograph, asked for where the view reaches beyond this one; without it, outside is black, class 0.
     """
-    corners = _corners(mask, settings, rng)
+    corners = _corners(settings, rng)
     view, labels, inside = _warp(image, mask, size, corners)
     if around is not None and not inside.all():
         other, others_labels = _fitted(*around(), size)
@@ -108,14 +98,12 @@ def _fitted(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Label
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), labels.astype(np.int32)
 
 
-def _corners(mask: np.ndarray, settings: AugmentSettings, rng: np.random.Generator) -> np.ndarray:
+def _corners(settings: AugmentSettings, rng: np.random.Generator) -> np.ndarray:
     """float [4, 2]: corners of the view (from top left, clockwise) in the photograph, whose sides are 1."""
     ratio = np.exp(rng.uniform(*np.log(settings.crop_ratio)))
-    focused = settings.focus > 0 and rng.random() < settings.focus
-    area, point = _focus(mask, settings, rng) if focused else _anywhere(settings, rng)
+    area = np.exp(rng.uniform(*np.log(settings.crop_area)))
     half = np.minimum(np.sqrt([area * ratio, area / ratio]), max(1.0, np.sqrt(area))) / 2
-    nearest, farthest = np.minimum(half, 1 - half), np.maximum(half, 1 - half)
-    centre = np.clip(point, nearest, farthest) if focused else nearest + point * (farthest - nearest)
+    centre = rng.uniform(np.minimum(half, 1 - half), np.maximum(half, 1 - half))
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
     corners += rng.uniform(-1, 1, (4, 2)) * settings.perspective * 2 * half
     angle = np.radians(rng.uniform(-1, 1) * settings.rotation_deg)
@@ -123,28 +111,6 @@ def _corners(mask: np.ndarray, settings: AugmentSettings, rng: np.random.Generat
     if rng.random() < settings.mirror:
         corners = corners[[1, 0, 3, 2]]
     return corners @ rotation.T + centre
-
-
-def _anywhere(settings: AugmentSettings, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Area of a view, as a share of the photograph's, and where it is between one end and the other, 0..1, [2]."""
-    return float(np.exp(rng.uniform(*np.log(settings.crop_area)))), rng.random(2)
-
-
-def _focus(mask: np.ndarray, settings: AugmentSettings, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Area of a view of one instance, as a share of the photograph's, and its middle, a point of the instance's box.
-
-    Queries show facades much nearer than any db image; views drawn anywhere hardly ever do.
-    """
-    counts = np.bincount(mask.ravel())
-    shown = np.flatnonzero(counts[1:] >= SHOWN * mask.size) + 1
-    if not len(shown):
-        return _anywhere(settings, rng)
-    inside = mask == rng.choice(shown)
-    spans = np.array([np.flatnonzero(inside.any(axis))[[0, -1]] + (0, 1) for axis in (0, 1)])  # x, y
-    spans = spans / np.array([[mask.shape[1]], [mask.shape[0]]])
-    side = np.ptp(spans, axis=1).max() / np.exp(rng.uniform(*np.log(settings.focus_size)))
-    side = np.clip(side, SMALLEST, math.sqrt(settings.crop_area[1]))
-    return float(side**2), rng.uniform(*spans.T)
 
 
 def _occlude(image: np.ndarray, mask: np.ndarray, settings: AugmentSettings, rng: np.random.Generator) -> Labelled:
