@@ -6,19 +6,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.io.images import list_images
+from lbr.io.labels import mask_path, read_mask
 from lbr.io.predictions_file import PredictionFile
 from lbr.parallel import limit_threads, num_cores
 from lbr.pipeline.recognition import recognise
 from lbr.pipeline.recognition_scoring import recognition_scores, recognition_table
 from lbr.pipeline.scenes import make_town
 from lbr.pipeline.stage import Context
+from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.recognition.inference import ReadyNetwork
+from lbr.recognition.masks import full_mask
 from lbr.recognition.network import make_network
 from lbr.recognition.optimization import autocast, channels_last
 from lbr.recognition.predict import load_recognizer
@@ -27,6 +31,8 @@ from lbr.recognition.settings import Precision, PspSettings
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 AACHEN_CLASSES = 452
 REPEATS = 15
+NEAR = 0.25  # of the area: half as large
+SIZE = (320, 240)  # at which pixels are counted
 PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
 
@@ -44,7 +50,43 @@ def run() -> str:
         *(_size(context, *part) for part in (("query", context.workspace.query_predictions, "60"),
                                              ("db", context.workspace.db_predictions, "8"))),
     ]  # fmt: skip
-    return table(["what", "measured", "wanted"], rows) + "\n\n" + recognition_table(recognition_scores(context).scores)
+    scores = recognition_table(recognition_scores(context).scores)
+    return "\n\n".join((table(["what", "measured", "wanted"], rows), scores, _by_nearness(context)))
+
+
+def _by_nearness(context: Context) -> str:
+    """Pixels of facades in the queries, right or wrong, by how large some db image shows the facade in comparison."""
+    vocabulary, labels = load_vocabulary(context), context.dataset.labels
+    largest = np.zeros(vocabulary.num_classes)
+    for name in context.dataset.db_names:
+        largest = np.maximum(largest, _shares(read_mask(mask_path(labels.masks, name), vocabulary, SIZE), len(largest)))
+    pixels: dict[tuple[str, bool], list[int]] = {}
+    with PredictionFile(context.workspace.query_predictions) as file:
+        for query in context.dataset.queries:
+            true = read_mask(mask_path(labels.truth, query.name), vocabulary, SIZE)
+            found = cv2.resize(
+                full_mask(file.read(query.name))[0].astype(np.uint16), SIZE, interpolation=cv2.INTER_NEAREST
+            )
+            near = largest >= NEAR * _shares(true, len(largest))
+            for is_near in (True, False):
+                of = (true > 0) & (near[true] == is_near)
+                kept = pixels.setdefault((query.condition, is_near), [0, 0])
+                kept[0] += int(of.sum())
+                kept[1] += int((of & (found == true)).sum())
+    rows = []
+    for condition, is_near in pixels:
+        count, right = pixels[condition, is_near]
+        share = count / sum(pixels[condition, k][0] for k in (True, False))
+        side = "half as large or larger" if is_near else "smaller, or nowhere"
+        rows.append([condition, side, f"{share:.1%}", f"{right / max(count, 1):.1%}"])
+    return table(
+        ["queries", "in the db image that shows it largest, a facade is", "of the facades' pixels", "right"], rows
+    )
+
+
+def _shares(mask: np.ndarray, classes: int) -> np.ndarray:
+    """float [C]: share of a label image that each class fills."""
+    return np.bincount(mask.ravel(), minlength=classes) / mask.size
 
 
 def _ms(call: Callable[[], object]) -> float:
