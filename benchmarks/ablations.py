@@ -59,7 +59,7 @@ class Relabelled(SearchedScene):
 
 
 def run() -> str:
-    context = _prepared(())
+    context = prepared(())
     vocabulary = load_vocabulary(context)
     truth, wrong = partial(_true_labels, context, vocabulary), partial(_wrong_labels, vocabulary.num_classes)
     plain = _by_score(context, DEMO_KEYPOINTS)
@@ -80,7 +80,7 @@ def run() -> str:
         _row("... no labels, global search", context, (), lambda name, found: None),
     ]
     for count in KEYPOINTS:
-        fewer = _prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
+        fewer = prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
         rows.append(_row(f"{count} keypoints, default", fewer, ()))
         rows.append(_row(f"{count} keypoints by score", _by_score(context, count), ()))
     head = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
@@ -94,10 +94,10 @@ def by_score(config: Config, count: int) -> tuple[str, str]:
 
 def _by_score(context: Context, count: int) -> Context:
     """The same town, with `count` keypoints chosen by score alone."""
-    return _prepared((f"extractor.max_keypoints={count}", *by_score(context.config, count)))
+    return prepared((f"extractor.max_keypoints={count}", *by_score(context.config, count)))
 
 
-def _prepared(overrides: tuple[str, ...]) -> Context:
+def prepared(overrides: tuple[str, ...]) -> Context:
     """The town with everything up to its map and index made."""
     context = Context(load_config(CONFIG, overrides))
     for stage in (make_town, make_stylized):
