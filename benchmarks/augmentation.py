@@ -15,7 +15,7 @@ from lbr.pipeline.stage import Context
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 SHORT = [
     "recognition.weights=null", "recognition.input_size=[128,128]", "recognition.prediction.pictures=false",
-    "recognition.training.growing=[0.75,0.75,1.0]", "recognition.training.epochs=100",
+    "recognition.training.growing=[0.75,0.75,1.0]", "recognition.training.epochs=60",
 ]  # fmt: skip
 NO_COPIES, NOT_MADE = "recognition.training.stylized=0", "recognition.training.on_the_fly=never"
 VARIANTS = {
