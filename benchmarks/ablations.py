@@ -39,7 +39,7 @@ BY_INLIERS = (
 )  # fmt: skip
 FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verification.min_image_inliers=8")
 UNREFINED = ("localization.refinement.enabled=false",)
-OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network; with the features of ours few images pass
+OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network's features; of ours few images pass
 DEMO_KEYPOINTS = 2048
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
