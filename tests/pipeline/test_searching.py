@@ -22,10 +22,10 @@ from lbr.io.colmap import project
 from lbr.io.features_file import FeatureFile
 from lbr.io.files import remove
 from lbr.io.labels import read_mask, write_mask
-from lbr.io.predictions_file import prediction_to_arrays, write_predictions
+from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
 from lbr.pipeline.results import read_localizations
-from lbr.pipeline.searching import LABELS, SearchedScene, chosen
+from lbr.pipeline.searching import SearchedScene, chosen
 from lbr.pipeline.workspace import Workspace
 from lbr.retrieval.index import open_index
 from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
