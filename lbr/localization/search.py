@@ -43,6 +43,10 @@ class VerificationSettings(Settings):
     weak_image_inliers: int = Field(default=0, ge=0, description="a pose with fewer from its best image is none")
     sure_support: int | None = Field(default=None, ge=4, description="with less, a place is sampled a second time")
 
+    settled_support: int | None = Field(
+        default=None, ge=4, description="a verified pose with less is compared with what one more step finds"
+    )
+
     def of_step(self, source: str) -> VerificationSettings:
         """The limits for a step of this source: the fallback may have its own."""
         if self.fallback_inliers is None or source.startswith(INSTANCE):
@@ -153,13 +157,20 @@ class Search:
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
             self._note(candidates.source, images, attempt)
-            if attempt is not None and attempt.verified:
-                self.best = attempt
-                return attempt
+            waited = self.best is not None and self.best.verified
             self.best = self._better(self.best, attempt)
+            if waited or self._is_settled():
+                return self.best
         if self.best is None or self.best.estimate.num_inliers < limits.weak_inliers:
             return None
         return self.best
+
+    def _is_settled(self) -> bool:
+        """Whether the best pose is verified, and by so much that no look-alike of the place would be."""
+        if self.best is None or not self.best.verified:
+            return False
+        wanted = self.settings.verification.settled_support
+        return wanted is None or self.best.support >= wanted
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

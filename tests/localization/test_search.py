@@ -181,6 +181,22 @@ def test_the_best_attempt_survives_later_steps(two_places: TwoPlaces, good: dict
         assert [step.outcome != "accepted" for step in found.steps] == [True, True]
 
 
+@pytest.mark.parametrize(
+    "settled, winner, taken", [(None, "here", 1), (30, "here", 1), (999, "there", 2)],
+    ids=["not asked for", "enough the first time", "a second opinion"],
+)  # fmt: skip
+def test_a_pose_of_little_support_is_compared_with_one_more_step(
+    two_places: TwoPlaces, settled: int | None, winner: str, taken: int
+):
+    """45 inliers at a look-alike that is tried first, 90 at the place: both would be verified."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": settled}
+    steps = Steps(["here"], ["there"], ["here"])
+    found = Comparing(two_places.world.map(), settings(verification=limits))(
+        two_places.query({"here": 45, "there": 90}, {}), steps
+    )
+    assert (found.reference, steps.taken, found.status) == (winner, taken, Status.REFINED)
+
+
 def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
     """50 inliers of two images, 25 and 30 of each where 35 are wanted of one; then 40 of a single image."""
     seen = {"left": np.r_[0:30, 50:100], "right": np.r_[25:50, 100:150], "there": np.arange(150, 300)}
