@@ -20,6 +20,7 @@ from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
 
 INSTANCE = "instance "  # how the sources of steps of instances begin
+OUTDONE = "verified, but another step finds more support"
 
 
 class VerificationSettings(Settings):
@@ -156,10 +157,12 @@ class Search:
             self.limits = self.settings.verification.of_step(candidates.source)
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
-            self._note(candidates.source, images, attempt)
-            waited = self.best is not None and self.best.verified
+            earlier = self.best if self.best is not None and self.best.verified else None
             self.best = self._better(self.best, attempt)
-            if waited or self._is_settled():
+            self._note(candidates.source, images, attempt)
+            if earlier is not None and self.best is not earlier:
+                self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
+            if earlier is not None or self._is_settled():
                 return self.best
         if self.best is None or self.best.estimate.num_inliers < limits.weak_inliers:
             return None
@@ -284,7 +287,7 @@ class Search:
         if attempt is None:
             outcome = f"no pose: at most {matches} matches with one image"
         elif attempt.verified:
-            outcome = "accepted"
+            outcome = "accepted" if attempt is self.best else OUTDONE
         else:
             outcome = f"{inliers} inliers, {shortcoming(attempt, self.limits)}"
         names = tuple(self.scene.names[i] for i in images)

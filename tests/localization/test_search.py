@@ -195,6 +195,7 @@ def test_a_pose_of_little_support_is_compared_with_one_more_step(
         two_places.query({"here": 45, "there": 90}, {}), steps
     )
     assert (found.reference, steps.taken, found.status) == (winner, taken, Status.REFINED)
+    assert [step.outcome == "accepted" for step in found.steps] == [False, True][-taken:]
 
 
 def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
