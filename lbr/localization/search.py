@@ -43,7 +43,6 @@ class VerificationSettings(Settings):
     fallback_inliers: int | None = Field(default=None, ge=4, description="min_inliers of the fallback's steps: nv_th")
     weak_image_inliers: int = Field(default=0, ge=0, description="a pose with fewer from its best image is none")
     sure_support: int | None = Field(default=None, ge=4, description="with less, a place is sampled a second time")
-
     settled_support: int | None = Field(
         default=None, ge=4, description="a verified pose with less is compared with what one more step finds"
     )
@@ -157,23 +156,23 @@ class Search:
             self.limits = self.settings.verification.of_step(candidates.source)
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
-            earlier = self.best if self.best is not None and self.best.verified else None
-            self.best = self._better(self.best, attempt)
+            earlier = self.best
+            self.best = self._better(earlier, attempt)
             self._note(candidates.source, images, attempt)
-            if earlier is not None and self.best is not earlier:
-                self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
-            if earlier is not None or self._is_settled():
-                return self.best
-        if self.best is None or self.best.estimate.num_inliers < limits.weak_inliers:
-            return None
-        return self.best
+            if earlier is not None and earlier.verified:  # this step was the second opinion
+                if self.best is not earlier:
+                    self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
+                break
+            if self._is_settled():
+                break
+        best = self.best
+        strong = best is not None and (best.verified or best.estimate.num_inliers >= limits.weak_inliers)
+        return best if strong else None
 
     def _is_settled(self) -> bool:
         """Whether the best pose is verified, and by so much that no look-alike of the place would be."""
-        if self.best is None or not self.best.verified:
-            return False
         wanted = self.settings.verification.settled_support
-        return wanted is None or self.best.support >= wanted
+        return self.best is not None and self.best.verified and (wanted is None or self.best.support >= wanted)
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""
@@ -190,7 +189,7 @@ class Search:
         settings = self.settings
         over = settings.max_images is not None and len(self.matched) >= settings.max_images
         late = settings.max_ms is not None and 1000 * (time.perf_counter() - start) > settings.max_ms
-        if over or late:
+        if (over or late) and not (self.best is not None and self.best.verified):
             spent = f"{settings.max_images} db images" if over else f"{settings.max_ms:g} ms"
             self.log.notes.append(f"search ended without a verified pose: {spent} spent")
         return over or late

@@ -198,6 +198,17 @@ def test_a_pose_of_little_support_is_compared_with_one_more_step(
     assert [step.outcome == "accepted" for step in found.steps] == [False, True][-taken:]
 
 
+@pytest.mark.parametrize("budget", [None, 1], ids=["no further step", "no budget"])
+def test_a_verified_pose_stays_without_a_second_opinion(two_places: TwoPlaces, budget: int | None):
+    """Its 45 inliers are fewer than a pose that is not verified needs."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": 999, "weak_inliers": 60}
+    steps = Steps(["here"], ["there"]) if budget else Steps(["here"])
+    options = settings(verification=limits, max_images=budget)
+    found = Comparing(two_places.world.map(), options)(two_places.query({"here": 45}, {}), steps)
+    assert (found.reference, found.status) == ("here", Status.REFINED)
+    assert not any("without a verified pose" in note for note in found.notes)
+
+
 def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
     """50 inliers of two images, 25 and 30 of each where 35 are wanted of one; then 40 of a single image."""
     seen = {"left": np.r_[0:30, 50:100], "right": np.r_[25:50, 100:150], "there": np.arange(150, 300)}
