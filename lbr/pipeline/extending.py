@@ -130,7 +130,7 @@ def _prepare(work: Extension) -> list[Problem]:
     if work.recognised:
         report = recognise_images(context, work.staging.query_predictions, work.images, names, None)
         problems += report.problems
-        if context.favours_instances and not context.makes_labels:
+        if context.favours_in_db:
             predictions = work.staging.query_predictions
             minimum = context.config.labelling.min_confidence
             source = MaskSource(None, predictions, load_vocabulary(context), minimum)

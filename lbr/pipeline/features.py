@@ -65,16 +65,14 @@ def extract_images(
         told = ", those of instances first" if masks else ", to choose from when localizing" if pool > 1 else ""
         return f"{len(found)} images, {keypoints:,} keypoints{told}"
 
-    worker = ExtractImage(images, settings, masks, pool)
+    worker = ExtractImage(images, settings, masks, POOL if masks else pool)
     return make_of_items(context, output, recipe, {name: name for name in names}, worker, pack)
 
 
 def _favoured(context: Context, names: Sequence[str]) -> Favoured:
     """What favours the keypoints of instances in db images: masks, configuration, inputs."""
-    if not context.favours_instances or context.makes_labels:
+    masks = context.dataset.labels.masks
+    if masks is None or not context.favours_in_db:
         return NOTHING_FAVOURED
-    masks, labelling = context.labels.masks, context.config.labelling
-    if masks is None:
-        raise DataError("labelling.favour_instances needs label images of the db images: set dataset.labels")
-    source = MaskSource(masks, None, load_vocabulary(context), labelling.min_confidence)
+    source = MaskSource(masks, None, load_vocabulary(context), context.config.labelling.min_confidence)
     return source, context.dump("labelling"), {"labels": digest_masks(masks, names)}

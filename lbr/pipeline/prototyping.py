@@ -96,9 +96,8 @@ def make_prototypes(context: Context) -> Path | None:
     new = np.setdiff1d(vocabulary.classes, own.classes)
     if not len(new):
         return None
-    from lbr.recognition.checkpoints import (
-        load_checkpoint,  # torch, which a run that reuses everything need not wait for
-    )
+    # torch, which a run that reuses everything need not wait for
+    from lbr.recognition.checkpoints import load_checkpoint
 
     path, output = checkpoint_path(context), context.workspace.prototypes
     if context.config.recognition.published is None and load_checkpoint(path).vocabulary == vocabulary:

@@ -59,11 +59,10 @@ def make_report(context: Context) -> list[Report]:
         )  # fmt: skip
         if scored:
             inputs = with_truth(inputs, scored.truth, alignment, reference_poses(context))
-        predictions = None
         if workspace.query_predictions.is_file():
             predictions = files.enter_context(PredictionFile(workspace.query_predictions))
             inputs = with_recognition(inputs, predictions, context)
-        inputs = with_keypoints(inputs, predictions, context)
+        inputs = with_keypoints(inputs, context)
         path = write_report(workspace.run_folder / "report.html", inputs)
     return [Report(path, f"{len(records)} queries, {path.stat().st_size / 1e6:.1f} MB; open it in a browser")]
 
@@ -100,13 +99,12 @@ def with_truth(
     )  # fmt: skip
 
 
-def with_keypoints(inputs: ReportInputs, file: PredictionFile | None, context: Context) -> ReportInputs:
+def with_keypoints(inputs: ReportInputs, context: Context) -> ReportInputs:
     """With the keypoints that queries were localized with, of all that are stored, labelled by what was recognised."""
-    stored, config = inputs.features, context.config
+    config = context.config
 
     def used(name: str) -> LocalFeatures | None:
-        features = stored(name)
-        prediction = file.read(name) if file and name in file else None
+        features, prediction = inputs.features(name), inputs.predictions(name)
         if features is None:
             return None
         asked = prediction if context.uses_instances else None

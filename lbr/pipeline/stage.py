@@ -110,9 +110,14 @@ class Context:
 
     @property
     def favours_instances(self) -> bool:
-        """Whether keypoints of instances are kept first; of db images, only where their label images are given."""
+        """Whether keypoints of instances are kept first, in queries."""
         asked = self.config.labelling.favour_instances
         return asked and (self.makes_labels or self.dataset.labels.masks is not None)
+
+    @property
+    def favours_in_db(self) -> bool:
+        """Whether they are in db images too: those that are made from the map come after its keypoints."""
+        return self.favours_instances and not self.makes_labels
 
     @property
     def labels(self) -> Labels:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
-from lbr.features.labelling import POOL, favour_instances, labelled
+from lbr.features.labelling import favour_instances, labelled
 from lbr.geometry.pose import Pose
 from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile, features_to_arrays
@@ -76,11 +76,11 @@ class ExtractImage(Worker[str]):
     images: ImageFolder
     config: ExtractorConfig
     masks: MaskSource | None = None  # favours the keypoints of instances
-    pool: int = 1  # so many times the keypoints
+    pool: int = 1  # so many times the keypoints, to choose from
 
     @cached_property
     def extractor(self) -> Extractor:
-        count = self.config.max_keypoints * (POOL if self.masks else self.pool)
+        count = self.config.max_keypoints * self.pool
         return make_extractor(self.config.model_copy(update={"max_keypoints": count}))
 
     def make(self, name: str) -> Arrays:
