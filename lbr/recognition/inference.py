@@ -13,8 +13,6 @@ from lbr.recognition.optimization import channels_last, uses_bfloat16
 from lbr.recognition.packing import can_pack, pack
 from lbr.recognition.settings import Precision
 
-PARTS = ("encoder", "decoder", "seghead")
-
 
 class ReadyNetwork(nn.Module):
     """What a `RecognitionNetwork` predicts, in float32 whatever it computes in; fastest for images of `size`.
@@ -28,8 +26,9 @@ class ReadyNetwork(nn.Module):
     ) -> None:
         super().__init__()
         network = deepcopy(network).eval().requires_grad_(False)
-        for part in PARTS:
-            setattr(network, part, folded(getattr(network, part)))
+        network.encoder, network.decoder = folded(network.encoder), folded(network.decoder)
+        convolution, *rest = network.seghead
+        network.seghead = nn.Sequential(folded(nn.Sequential(convolution)), Float(), *rest)
         self.number = torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
         self.network = channels_last(network.to(self.number), device)
         self.packed = 0
@@ -48,6 +47,13 @@ class ReadyNetwork(nn.Module):
         images = images.to(self.number, memory_format=torch.channels_last)
         output, decoded = self.network.described(images)
         return Recognition(*(tensor.float() for tensor in output)), decoded.float()
+
+
+class Float(nn.Module):
+    """To float32: few numbers before they are upsampled, many after."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float()
 
 
 def folded(part: nn.Module) -> nn.Module:

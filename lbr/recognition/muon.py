@@ -20,10 +20,8 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 class Muon(torch.optim.Optimizer):
     """Groups with `orthogonal` true take Muon's step on their weights, flattened to [out, rest]; others AdamW's."""
 
-    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float, precision: torch.dtype) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False}
-        super().__init__(groups, defaults)
-        self.precision = precision
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -50,7 +48,7 @@ class Muon(torch.optim.Optimizer):
         last = ahead.movedim(1, -1)  # as it lies in memory, channels last; the order of columns makes no difference
         matrix = last.reshape(len(last), -1)
         scale = _AS_ADAMW * max(matrix.shape) ** 0.5
-        return orthogonalised(matrix, self.precision).mul_(scale).reshape(last.shape).movedim(-1, 1)
+        return orthogonalised(matrix).mul_(scale).reshape(last.shape).movedim(-1, 1)
 
     def _adam(self, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         state = self.state[parameter]
@@ -70,13 +68,21 @@ class Muon(torch.optim.Optimizer):
         return mean / (square.sqrt() + _EPSILON)
 
 
-def orthogonalised(matrix: torch.Tensor, precision: torch.dtype = torch.float32) -> torch.Tensor:
-    """The matrix [N, M] with its singular values brought near 1 (0.7 to 1.2), in float32: U V' of U S V', roughly."""
+def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+    """The matrix [N, M] with its singular values brought near 1 (0.7 to 1.2): U V' of U S V', roughly.
+
+    Each iteration multiplies by a polynomial p(X X'), so that all of them are done on the small square X X', of which
+    they leave their product: a third of the work for 3 x 3 convolutions, and float32 costs no more than bfloat16 did.
+    """
     a, b, c = _QUINTIC
-    x = matrix.to(precision)
-    x = x.T if len(x) > x.shape[1] else x
-    x = x / (x.norm() + 1e-7)
+    x = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    square = x @ x.T
+    norm = square.trace().sqrt() + 1e-7
+    square, product = square / norm**2, torch.eye(len(x), dtype=x.dtype, device=x.device) / norm
     for _ in range(_ITERATIONS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.T if len(matrix) > matrix.shape[1] else x).float()
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        square = factor @ (square @ factor)
+    x = product @ x
+    return x if len(matrix) <= matrix.shape[1] else x.T

@@ -15,10 +15,10 @@ from lbr.recognition.settings import MuonSettings, OptimizerConfig, Precision, S
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def make_optimizer(network: nn.Module, settings: OptimizerConfig, precision: Precision) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
     """Parameter groups: encoder and the rest, each with and without weight decay (none on biases and norms).
 
-    Of Muon, those with decay also with and without orthogonal steps. precision: of what Muon computes by itself.
+    Of Muon, those with decay also with and without orthogonal steps.
     """
     muon = isinstance(settings, MuonSettings)
     chosen: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
@@ -34,9 +34,7 @@ def make_optimizer(network: nn.Module, settings: OptimizerConfig, precision: Pre
         }
         groups.append({**group, "orthogonal": orthogonal} if muon else group)
     if isinstance(settings, MuonSettings):
-        device = str(next(network.parameters()).device)
-        number = torch.bfloat16 if uses_bfloat16(precision, device) else torch.float32
-        return Muon(groups, settings.rate, settings.momentum, number)
+        return Muon(groups, settings.rate, settings.momentum)
     if isinstance(settings, SgdSettings):
         return torch.optim.SGD(groups, settings.rate, settings.momentum)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, settings.rate)

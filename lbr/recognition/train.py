@@ -151,7 +151,7 @@ class Trainer:
         stylized = training.stylized if isinstance(training.stylized, tuple) else (training.stylized,) * 2
         self.samples = TrainingSamples(chosen, material.photographs, sizes, augmentation, self.seed, stylized)
         self.batching = _batching(settings, len(chosen), own)
-        self.optimizer = make_optimizer(network, training.optimizer, training.precision)
+        self.optimizer = make_optimizer(network, training.optimizer)
         self.schedule = Schedule(training.schedule, self.optimizer, plan.epochs, self.batching.num_batches)
         weights = material.class_weights(training.loss.rare_power, own.is_first)
         self.class_weights = None if weights is None else weights.to(own.device)

@@ -92,7 +92,7 @@ def test_the_encoder_learns_slower_and_only_matrices_decay():
         (torch.optim.AdamW, AdamWSettings(rate=0.1, encoder_factor=0.2, weight_decay=0.3)),
         (torch.optim.SGD, SgdSettings(rate=0.1, encoder_factor=0.2, weight_decay=0.3, momentum=0.7)),
     ):
-        optimizer = make_optimizer(network, settings, "float32")
+        optimizer = make_optimizer(network, settings)
         assert type(optimizer) is kind
         of = {id(p): g for g in optimizer.param_groups for p in g["params"]}
         assert sum(len(g["params"]) for g in optimizer.param_groups) == len(of) == 8
