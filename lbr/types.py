@@ -190,11 +190,15 @@ class Matches:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Db images to compare a query with, best first. `source` says who proposed them (exhaustive, a file, ...)."""
+    """Db images to compare a query with, best first. `source` says who proposed them (exhaustive, a file, ...).
+
+    evidence: the score of the recognised instance that they show; 0 where it is not for one that they are proposed.
+    """
 
     names: tuple[str, ...]
     scores: tuple[float, ...]
     source: str
+    evidence: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):

@@ -46,6 +46,9 @@ class VerificationSettings(Settings):
     settled_support: int | None = Field(
         default=None, ge=4, description="a verified pose with less is compared with what one more step finds"
     )
+    rival_evidence: float = Field(
+        default=0.0, ge=0, description="if that is for an instance with this share of the evidence for the pose's own"
+    )
 
     def of_step(self, source: str) -> VerificationSettings:
         """The limits for a step of this source: the fallback may have its own."""
@@ -136,6 +139,7 @@ class Search:
     refine: Callable[[Attempt], Refined | None] | None
     log: Log
     best: Attempt | None = None
+    evidence: float = 0.0  # of the step that the best attempt is from
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
 
@@ -146,7 +150,7 @@ class Search:
         """Take steps until one is accepted or the budget is spent; the best attempt, None under weak_inliers."""
         limits, start = self.settings.verification, time.perf_counter()
         for candidates in steps:
-            if self._spent(start):
+            if self._spent(start) or not self._may_outdo(candidates):
                 break
             images = self._new_images(candidates)
             if not images:
@@ -158,6 +162,8 @@ class Search:
             attempt = self._try(images)
             earlier = self.best
             self.best = self._better(earlier, attempt)
+            if self.best is not earlier:
+                self.evidence = candidates.evidence
             self._note(candidates.source, images, attempt)
             if earlier is not None and earlier.verified:  # this step was the second opinion
                 if self.best is not earlier:
@@ -173,6 +179,11 @@ class Search:
         """Whether the best pose is verified, and by so much that no look-alike of the place would be."""
         wanted = self.settings.verification.settled_support
         return self.best is not None and self.best.verified and (wanted is None or self.best.support >= wanted)
+
+    def _may_outdo(self, candidates: Candidates) -> bool:
+        """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin."""
+        wanted = self.settings.verification.rival_evidence * self.evidence
+        return self.best is None or not self.best.verified or candidates.evidence >= wanted
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

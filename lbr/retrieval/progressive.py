@@ -6,6 +6,7 @@ Each step is a cluster of db images that the localizer compares and verifies bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -50,14 +51,15 @@ def progressive_search(
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    for instance in query.instances[: settings.max_instances]:
+    ranked = zip(query.instances[: settings.max_instances], query.scores, strict=False)
+    for instance, score in ranked:
         images, _ = index.images_of(int(instance))
         images = images[left[images]]
         images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield _step(index, images, likeness, f"instance {instance}")
+            yield replace(_step(index, images, likeness, f"instance {instance}"), evidence=float(score))
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         rest = rest[np.argsort(-likeness[rest], kind="stable")][: settings.fallback_images]

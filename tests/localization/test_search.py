@@ -24,13 +24,15 @@ NEVER = {"verification": {"min_inliers": 10_000}}
 class Steps:
     """Steps of db images, that remember how many were asked for."""
 
-    def __init__(self, *steps: Sequence[str]) -> None:
-        self.steps, self.taken = steps, 0
+    def __init__(self, *steps: Sequence[str], evidence: Sequence[float] = (0.0,)) -> None:
+        self.steps, self.evidence, self.taken = steps, evidence, 0
 
     def __iter__(self) -> Iterator[Candidates]:
         for number, names in enumerate(self.steps):
             self.taken += 1
-            yield Candidates(tuple(names), tuple(-float(i) for i in range(len(names))), f"instance {number + 1}")
+            scores = tuple(-float(i) for i in range(len(names)))
+            evidence = self.evidence[number % len(self.evidence)]
+            yield Candidates(tuple(names), scores, f"instance {number + 1}", evidence)
 
 
 class Comparing:
@@ -196,6 +198,18 @@ def test_a_pose_of_little_support_is_compared_with_one_more_step(
     )
     assert (found.reference, steps.taken, found.status) == (winner, taken, Status.REFINED)
     assert [step.outcome == "accepted" for step in found.steps] == [False, True][-taken:]
+
+
+@pytest.mark.parametrize("evidence, winner", [((0.4, 0.3), "there"), ((0.4, 0.1), "here"), ((0.0, 0.0), "there")])
+def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tuple[float, ...], winner: str):
+    """An instance that was recognised with half the evidence at least; any step where nothing was recognised."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": 999, "rival_evidence": 0.5}
+    steps = Steps(["here"], ["there"], evidence=evidence)
+    found = Comparing(two_places.world.map(), settings(verification=limits))(
+        two_places.query({"here": 45, "there": 90}, {}), steps
+    )
+    assert (found.reference, found.status) == (winner, Status.REFINED)
+    assert len(found.steps) == (2 if winner == "there" else 1)
 
 
 @pytest.mark.parametrize("budget", [None, 1], ids=["no further step", "no budget"])
