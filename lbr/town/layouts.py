@@ -16,7 +16,6 @@ from lbr.io.files import atomic_path, write_text
 from lbr.io.labels import unpack_colours
 from lbr.io.text_lists import write_poses, write_query_list
 from lbr.town.plan import Plan
-from lbr.town.survey import walk_shots
 from lbr.town.viewpoints import (
     RIG_YAW,
     Shot,
@@ -25,6 +24,7 @@ from lbr.town.viewpoints import (
     rig_pose,
     sequence_shots,
     street_camera,
+    walk_shots,
 )
 from lbr.town.world import Town
 

@@ -14,9 +14,12 @@ from lbr.town.coverage import pool, probe, support
 from lbr.town.plan import Street
 from lbr.town.world import Town
 
+TURNS = np.radians([0, -16, 16, -32, 32, -48, 48])
+MIN_SUPPORT = 0.22  # of a db view by others (coverage.support), so that it can be triangulated
 SHARE_M = 30.0  # how far from each other views may share anything
 QUERY_SUPPORT = 0.05  # of a query by the db, so that it can be localized; tried QUERY_TRIES times
 QUERY_TRIES = 8
+ROUNDS = 3  # of turning views to each other
 RIG_YAW = {"left": np.pi / 2, "rear": np.pi, "right": -np.pi / 2}
 RIG_OFFSET = {"left": (0.3, 0.45, 1.75), "rear": (-0.9, 0.0, 1.7), "right": (0.3, -0.45, 1.75)}
 
@@ -86,6 +89,65 @@ class Walk:
         return street.a + along * rest, float(np.arctan2(along[1], along[0])), street.half_width
 
 
+def walk_shots(town: Town, count: int, folder: str, rng: np.random.Generator) -> list[Shot]:
+    """The db: stations along all streets at equal distance, looking obliquely at both sides in turn."""
+    walk, camera = Walk(town.plan.streets, town.config.stretch_m), street_camera(town.config, "db")
+    headings = np.radians([62, -92, 92, -62, 122, -88, 88, -122])
+    if walk.is_cut_short:
+        headings = np.radians(
+            [62, 75, 88, 70]
+        )  # a few photographs see enough of each other on one side of the street alone
+    places = [walk.at((k + 0.5) * walk.length / count) for k in range(count)]
+    spread = 0.0 if walk.is_cut_short else 0.1
+    poses = [
+        _best_view(town, at, headings[k % len(headings)], camera, rng, spread=spread) for k, at in enumerate(places)
+    ]
+    if not walk.is_cut_short:
+        _support_each_other(town, poses, places, camera, rng)
+    lights = np.where(rng.random(count) < 0.3, "sun", "overcast")
+    return [
+        Shot(f"{folder}/{k + 1:04d}.jpg", camera, pose, str(lights[k]), f"{folder}-{k // 5}")
+        for k, pose in enumerate(poses)
+    ]
+
+
+def _support_each_other(
+    town: Town, poses: list[Pose], places: list[Place], camera: Camera, rng: np.random.Generator
+) -> None:
+    """Turn the db views that too few others share to where more do, the loneliest first (in place)."""
+    seen = [probe(town, pose, camera) for pose in poses]
+    centres = np.array([pose.centre for pose in poses])
+
+    def near(k: int, reach: float) -> list[int]:
+        return [int(n) for n in np.flatnonzero(np.linalg.norm(centres - centres[k], axis=1) < reach) if n != k]
+
+    for _ in range(ROUNDS):
+        shared = np.array([support(seen[k], pool([seen[n] for n in near(k, SHARE_M)])) for k in range(len(poses))])
+        for k in np.argsort(shared, kind="stable"):
+            others = pool([seen[n] for n in near(k, SHARE_M)])
+            best = support(seen[k], others)
+            for at, turn in _other_views(k, poses, places, near(k, 0.4 * SHARE_M)) if best < MIN_SUPPORT else ():
+                pose = _best_view(town, at, turn, camera, rng)
+                view = probe(town, pose, camera)
+                score = support(view, others)
+                if score > best:
+                    best, poses[k], seen[k], centres[k] = score, pose, view, pose.centre
+                if best >= MIN_SUPPORT:
+                    break
+
+
+def _other_views(k: int, poses: list[Pose], places: list[Place], near: list[int]) -> list[tuple[Place, float]]:
+    """Places and turns to try for a lonely view: turned a little, or as a neighbour looks, there or on the way."""
+    yaws = {n: float(np.arctan2(poses[n].R[2, 1], poses[n].R[2, 0])) for n in (k, *near)}
+    point, heading, half = places[k]
+    out = [(places[k], yaws[k] - heading + turn) for turn in TURNS]
+    out += [(places[k], yaws[n] - heading) for n in near]
+    for n in near:
+        if abs(np.sin(places[n][1] - heading)) < 0.1:
+            out.append((((point + 2 * places[n][0]) / 3, heading, min(half, places[n][2])), yaws[n] - heading))
+    return out
+
+
 def sequence_shots(town: Town, count: int, folder: str, rng: np.random.Generator) -> list[Shot]:
     """A handheld sequence: one stretch of streets, every half metre, looking ahead."""
     walk, camera = Walk(town.plan.streets, town.config.stretch_m), street_camera(town.config, "db")
@@ -118,7 +180,7 @@ def query_shots(
             turn = rng.choice([-1, 1]) * rng.uniform(np.radians(28), np.radians(130))
             if walk.is_cut_short:
                 turn = np.clip(abs(turn), np.radians(50), np.radians(100))
-            view = best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
+            view = _best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
             near = np.flatnonzero(np.linalg.norm(centres - view.centre, axis=1) < SHARE_M)
             shown = support(probe(town, view, camera), pool([seen[n] for n in near])) if seen else 0.0
             if shown > best:
@@ -172,7 +234,7 @@ def _yaw(angle: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
-def best_view(
+def _best_view(
     town: Town,
     at: Place,
     turn: float,

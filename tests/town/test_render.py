@@ -13,8 +13,7 @@ from lbr.town.atlas import AtlasBuilder
 from lbr.town.conditions import CONDITIONS
 from lbr.town.mesh import Cover, MeshBuilder
 from lbr.town.render import pixel_rays
-from lbr.town.survey import walk_shots
-from lbr.town.viewpoints import Shot, look, query_shots, street_camera
+from lbr.town.viewpoints import Shot, look, query_shots, street_camera, walk_shots
 from lbr.town.world import make_layer
 
 CAMERAS = [

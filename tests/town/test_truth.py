@@ -5,8 +5,7 @@ import pytest
 
 from lbr.io.colmap import project
 from lbr.localization.pnp import PnpSettings, estimate_pose
-from lbr.town.survey import walk_shots
-from lbr.town.viewpoints import query_shots
+from lbr.town.viewpoints import query_shots, walk_shots
 from lbr.types import Correspondences
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from lbr.town.coverage import NEAR, pool, probe, support
-from lbr.town.viewpoints import Walk, look, rig_pose, street_camera
+from lbr.town.viewpoints import Walk, look, rig_pose, street_camera, walk_shots
 
 
 def test_look_has_its_axes_where_it_says():
@@ -33,3 +33,10 @@ def test_probe_sees_the_facade_before_it(town):
     assert np.bincount(seen.instance).argmax() == facade.instance
     assert seen.distance.min() > NEAR and len(np.unique(seen.spot)) > 10
     assert support(seen, pool([seen] * 4)) == seen.share == 4 * support(seen, pool([seen]))
+
+
+def test_db_views_are_shared(town):
+    shots = walk_shots(town, 40, "db", np.random.default_rng(0))
+    seen = [probe(town, s.pose, s.camera) for s in shots]
+    shares = [support(view, pool(seen[:k] + seen[k + 1 :])) for k, view in enumerate(seen)]
+    assert np.median(shares) > 0.25
