@@ -6,7 +6,6 @@ Each step is a cluster of db images that the localizer compares and verifies bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -51,15 +50,15 @@ def progressive_search(
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    ranked = zip(query.instances[: settings.max_instances], query.scores, strict=False)
-    for instance, score in ranked:
+    tried = slice(settings.max_instances)
+    for instance, evidence in zip(query.instances[tried], query.scores[tried], strict=True):
         images, _ = index.images_of(int(instance))
         images = images[left[images]]
         images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield replace(_step(index, images, likeness, f"instance {instance}"), evidence=float(score))
+            yield _step(index, images, likeness, f"instance {instance}", float(evidence))
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         rest = rest[np.argsort(-likeness[rest], kind="stable")][: settings.fallback_images]
@@ -96,5 +95,8 @@ def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.nda
     return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
 
 
-def _step(index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, source: str) -> Candidates:
-    return Candidates(tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images]), source)
+def _step(
+    index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, source: str, evidence: float = 0.0
+) -> Candidates:
+    names, scores = tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images])
+    return Candidates(names, scores, source, evidence)

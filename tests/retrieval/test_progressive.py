@@ -66,6 +66,11 @@ def test_scores_are_the_likeness():
     assert [s for step in steps[:2] for s in step.scores] == pytest.approx([0.8, 0.7, 0.9, 0.6], abs=1e-3)
 
 
+def test_evidence_is_the_score_of_the_instance():
+    steps = progressive_search(STREET, query_of({2: 0.3, 1: 0.2}), options(images_per_step=2))
+    assert [step.evidence for step in steps] == [1.0, 0.5, 0.0]  # the last is of the fallback
+
+
 def test_a_step_is_made_when_it_is_asked_for():
     steps = progressive_search(STREET, query_of({1: 0.3}), options())
     assert isinstance(steps, Iterator) and isinstance(next(steps), Candidates)
