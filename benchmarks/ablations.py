@@ -35,7 +35,7 @@ EXHAUSTIVE = ("candidates.name=exhaustive", *PLAIN)
 BY_INLIERS = (
     "localization.max_clusters=10", "localization.verification.min_inliers=40",
     "localization.verification.min_image_inliers=10", "localization.verification.min_support=null",
-    "localization.verification.sure_support=null", "localization.verification.settled_support=null",
+    "localization.verification.sure_significance=null",
     "localization.pnp.max_iterations=10000",
 )  # fmt: skip
 FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verification.min_image_inliers=8")

@@ -41,10 +41,14 @@ class Guide:
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place."""
+    """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place.
+
+    in_view: points that were looked for.
+    """
 
     pairs: Correspondences
     chance: float
+    in_view: int
 
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
@@ -94,7 +98,7 @@ def match_beyond_chance(
     last = int(gain.argmax())
     kept = cosine >= best[last]
     pairs = _correspondences(guide, point[kept], keypoint[kept])
-    return Guided(replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]))
+    return Guided(replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]), len(row))
 
 
 def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:

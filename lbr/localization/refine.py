@@ -45,11 +45,22 @@ class Refined:
     """A refined pose and the pairs it is from.
 
     support: inliers that were found around the pose, less the number that a wrong place is expected to have as well.
+    in_view: points of the map that the pose has in view, those that were looked for.
     """
 
     estimate: PoseEstimate
     pairs: Correspondences
     support: float
+    in_view: int
+
+    @property
+    def significance(self) -> float:
+        """Support over the square root of the points in view, by which a count of what is right by chance would vary.
+
+        A look-alike has the support of one wall, where the right place has that of all in view: the same support says
+        less the more is in view.
+        """
+        return self.support / max(self.in_view, 1) ** 0.5
 
 
 def covisible_frames(
@@ -128,7 +139,7 @@ def _settled(
             return None
         moved = refined
     found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)]))
-    return Refined(moved, joined, found - guided.chance)
+    return Refined(moved, joined, found - guided.chance, guided.in_view)
 
 
 def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:

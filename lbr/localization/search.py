@@ -31,6 +31,9 @@ class VerificationSettings(Settings):
     some as well: the street drive needs 0.5.)
     min_support: instead of the first two, a pose is refined from hopeful_inliers on, and verified with so many inliers
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
+    min_significance: and with so many of them over the square root of the points in view (`Refined.significance`).
+    sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
+    compared with what one more step finds.
     """
 
     min_inliers: int = Field(default=40, ge=4)
@@ -42,10 +45,8 @@ class VerificationSettings(Settings):
     min_pairs: int | None = Field(default=None, ge=4, description="a place with fewer is passed over: rec_th")
     fallback_inliers: int | None = Field(default=None, ge=4, description="min_inliers of the fallback's steps: nv_th")
     weak_image_inliers: int = Field(default=0, ge=0, description="a pose with fewer from its best image is none")
-    sure_support: int | None = Field(default=None, ge=4, description="with less, a place is sampled a second time")
-    settled_support: int | None = Field(
-        default=None, ge=4, description="a verified pose with less is compared with what one more step finds"
-    )
+    min_significance: float = Field(default=0.0, ge=0, description="beside min_support")
+    sure_significance: float | None = Field(default=None, gt=0, description="null: the first pose verified is taken")
     rival_evidence: float = Field(
         default=0.0, ge=0, description="if that is for an instance with this share of the evidence for the pose's own"
     )
@@ -91,6 +92,12 @@ class Attempt:
     def has_support(self, limits: VerificationSettings) -> bool:
         return self.estimate.num_inliers >= limits.min_inliers and self.reference_inliers >= limits.min_image_inliers
 
+    def stands_out(self, limits: VerificationSettings) -> bool:
+        """Whether refinement finds more than at a wrong place, where that is what verifies."""
+        if limits.min_support is None:
+            return True
+        return self.support >= limits.min_support and self.significance >= limits.min_significance
+
     @property
     def kept(self) -> float:
         """Inliers after refinement as a share of those before."""
@@ -100,6 +107,11 @@ class Attempt:
     def support(self) -> float:
         """Inliers after refinement beyond those of chance."""
         return self.refined.support if self.refined else 0.0
+
+    @property
+    def significance(self) -> float:
+        """Of the support, against all that is in view."""
+        return self.refined.significance if self.refined else 0.0
 
 
 @dataclass
@@ -169,16 +181,16 @@ class Search:
                 if self.best is not earlier:
                     self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
                 break
-            if self._is_settled():
+            if self.best is not None and self.best.verified and self._is_sure(self.best):
                 break
         best = self.best
         strong = best is not None and (best.verified or best.estimate.num_inliers >= limits.weak_inliers)
         return best if strong else None
 
-    def _is_settled(self) -> bool:
-        """Whether the best pose is verified, and by so much that no look-alike of the place would be."""
-        wanted = self.settings.verification.settled_support
-        return self.best is not None and self.best.verified and (wanted is None or self.best.support >= wanted)
+    def _is_sure(self, attempt: Attempt) -> bool:
+        """Whether so much supports it that no look-alike of the place would be."""
+        wanted = self.settings.verification.sure_significance
+        return wanted is None or attempt.significance >= wanted
 
     def _may_outdo(self, candidates: Candidates) -> bool:
         """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin."""
@@ -250,8 +262,7 @@ class Search:
             if self.settings.min_track_length > 2:
                 pairs = pairs.select(self.scene.track_lengths[pairs.point_index] >= self.settings.min_track_length)
         first = self._estimated(pairs, self.settings.pnp)
-        sure = self.settings.verification.sure_support
-        if sure is None or (first is not None and first.support >= sure):
+        if self.settings.verification.sure_significance is None or (first is not None and self._is_sure(first)):
             return first
         closer = self.settings.pnp.model_copy(update={"max_error_px": self.settings.pnp.max_error_px / 2})
         return self._better(first, self._estimated(pairs, closer))
@@ -288,7 +299,7 @@ class Search:
             return attempt
         with self.log.timed("refine"):
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
-        enough = attempt.support >= (limits.min_support or 0) and attempt.kept >= limits.min_kept
+        enough = attempt.kept >= limits.min_kept and attempt.stands_out(limits)
         return replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
 
     def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
@@ -321,4 +332,9 @@ def shortcoming(attempt: Attempt, limits: VerificationSettings) -> str:
         return (
             f"of which refinement keeps {100 * attempt.kept:.0f} %, wanted {100 * limits.min_kept:.0f} %: a look-alike"
         )
-    return f"{attempt.support:.0f} beyond chance after refinement, wanted {limits.min_support}"
+    if attempt.support < (limits.min_support or 0):
+        return f"{attempt.support:.0f} beyond chance after refinement, wanted {limits.min_support}"
+    return (
+        f"{attempt.support:.0f} beyond chance of {attempt.refined.in_view} map points in view: a look-alike may have "
+        "as many"
+    )

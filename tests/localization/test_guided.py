@@ -115,6 +115,8 @@ def test_a_pose_of_few_inliers_grows_to_that_of_all(world: ExactWorld, scene: Ma
     found = refine_with_frames(scene, query, estimate, start, RefinementSettings())
     assert pose_error(moved, POSE)[0] > 0.1
     assert pose_error(found.estimate.pose, POSE)[0] < 0.01 and 100 < found.support <= 175
+    assert abs(found.in_view - len(world_points(world))) <= 3, "those that project into the image"
+    assert found.significance == pytest.approx(found.support / found.in_view**0.5)
 
 
 def world_points(world: ExactWorld) -> np.ndarray:
@@ -133,7 +135,7 @@ def test_support_verifies_what_inliers_alone_do_not(world: ExactWorld):
 
 
 def test_without_a_right_place_support_verifies_nothing(world: ExactWorld):
-    localizer = Localizer(world.map(), settings(verification={"min_support": 16, "sure_support": 60}))
+    localizer = Localizer(world.map(), settings(verification={"min_support": 16, "sure_significance": 4}))
     for seed in range(5):
         found = localizer.localize_features(crowded(world, 0, 1500, 0.9, seed), CAMERA)
         assert found.status in (Status.WEAK, Status.FAILED)

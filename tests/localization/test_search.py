@@ -184,14 +184,14 @@ def test_the_best_attempt_survives_later_steps(two_places: TwoPlaces, good: dict
 
 
 @pytest.mark.parametrize(
-    "settled, winner, taken", [(None, "here", 1), (30, "here", 1), (999, "there", 2)],
+    "settled, winner, taken", [(None, "here", 1), (1.0, "here", 1), (99, "there", 2)],
     ids=["not asked for", "enough the first time", "a second opinion"],
 )  # fmt: skip
 def test_a_pose_of_little_support_is_compared_with_one_more_step(
     two_places: TwoPlaces, settled: int | None, winner: str, taken: int
 ):
     """45 inliers at a look-alike that is tried first, 90 at the place: both would be verified."""
-    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": settled}
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": settled}
     steps = Steps(["here"], ["there"], ["here"])
     found = Comparing(two_places.world.map(), settings(verification=limits))(
         two_places.query({"here": 45, "there": 90}, {}), steps
@@ -200,10 +200,20 @@ def test_a_pose_of_little_support_is_compared_with_one_more_step(
     assert [step.outcome == "accepted" for step in found.steps] == [False, True][-taken:]
 
 
+@pytest.mark.parametrize("wanted, status", [(2.0, Status.REFINED), (6.0, Status.WEAK)])
+def test_support_has_to_stand_out_from_what_is_in_view(two_places: TwoPlaces, wanted: float, status: Status):
+    """45 of 150 points of the place are found, which is 3.7 in significance."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "min_significance": wanted, "weak_inliers": 8}
+    compare = Comparing(two_places.world.map(), settings(verification=limits))
+    found = compare(two_places.query({"here": 45}, {}), Steps(["here"]))
+    assert found.status is status
+    assert ("map points in view: a look-alike may have as many" in found.reason) == (status is Status.WEAK)
+
+
 @pytest.mark.parametrize("evidence, winner", [((0.4, 0.3), "there"), ((0.4, 0.1), "here"), ((0.0, 0.0), "there")])
 def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tuple[float, ...], winner: str):
     """An instance that was recognised with half the evidence at least; any step where nothing was recognised."""
-    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": 999, "rival_evidence": 0.5}
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5}
     steps = Steps(["here"], ["there"], evidence=evidence)
     found = Comparing(two_places.world.map(), settings(verification=limits))(
         two_places.query({"here": 45, "there": 90}, {}), steps
@@ -215,7 +225,7 @@ def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tu
 @pytest.mark.parametrize("budget", [None, 1], ids=["no further step", "no budget"])
 def test_a_verified_pose_stays_without_a_second_opinion(two_places: TwoPlaces, budget: int | None):
     """Its 45 inliers are fewer than a pose that is not verified needs."""
-    limits = {"min_support": 16, "hopeful_inliers": 8, "settled_support": 999, "weak_inliers": 60}
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "weak_inliers": 60}
     steps = Steps(["here"], ["there"]) if budget else Steps(["here"])
     options = settings(verification=limits, max_images=budget)
     found = Comparing(two_places.world.map(), options)(two_places.query({"here": 45}, {}), steps)
