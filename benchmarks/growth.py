@@ -76,7 +76,7 @@ def run(overrides: Sequence[str] = ()) -> str:
     for town, path in TOWNS.items():
         given = overrides if town == "large" else ()
         config = load_config(path, given)
-        context = _mapped(Context(load_config(path, (*given, *by_score(config, config.extractor.max_keypoints)))))
+        context = mapped(Context(load_config(path, (*given, *by_score(config, config.extractor.max_keypoints)))))
         seconds[town], found = _localized(context)
         rows += [[town, *row] for row in found]
     ratio = {c: np.mean(seconds["large"][c]) / np.mean(seconds["demo"][c]) for c in seconds["demo"]}
@@ -85,7 +85,7 @@ def run(overrides: Sequence[str] = ()) -> str:
     return f"{table(head, rows)}\n\ntime per query, large town over demo town (means): {told}"
 
 
-def _mapped(context: Context) -> Context:
+def mapped(context: Context) -> Context:
     make_town(context)
     for verb in ("extract", "pairs", "match", "reconstruct"):
         STAGES[verb](context)
