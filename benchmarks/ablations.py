@@ -6,7 +6,7 @@ Every variant localizes the same queries in the same map (those with fewer keypo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -119,26 +119,29 @@ def _row(
     config = load_config(config_file, given)
     start = time.perf_counter()
     results, seconds = _localize(context, config, relabel)
+    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    conditions = {query.name: query.condition for query in context.dataset.queries}
+    spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
+    for result, second in zip(results, seconds, strict=True):
+        spent[conditions[result.query]].append(second)
+    recall, compared, wrong = outcome(context, results)
+    return [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
+
+
+def outcome(context: Context, results: Sequence[Localization]) -> tuple[list[str], list[str], str]:
+    """Of each condition, in their order, recall and the share of the db images compared; of all: refined and wrong."""
     queries = {q.name: q.condition for q in context.dataset.queries}
     truth = {n: p for n, p in read_poses(context.dataset.truth).items() if n in queries}
     errors = pose_errors({r.query: r.estimate.pose for r in results if r.estimate}, truth)
-    scores = score_by_condition(errors, queries, config.evaluation.thresholds)
-    share = {
-        c: 100 * np.mean([len(r.tried) for r in results if queries[r.query] == c]) / len(context.dataset.db_names)
-        for c in scores if c != "all"
-    }  # fmt: skip
+    scores = score_by_condition(errors, queries, context.config.evaluation.thresholds)
+    conditions = sorted(set(queries.values()))
+    recall = [" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in conditions]
+    tried = [np.mean([len(r.tried) for r in results if queries[r.query] == c]) for c in conditions]
+    compared = [f"{100 * number / len(context.dataset.db_names):.1f} %" for number in tried]
     refined = {r.query for r in results if r.status == "refined"}
-    wrong = sum(
-        n in refined and (p > 5 or d > 10)
-        for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
-    )
-    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
-    recall = [" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in share]
-    spent = [np.mean([s for r, s in zip(results, seconds, strict=True) if queries[r.query] == c]) for c in share]
-    return [
-        name, *recall, *(f"{v:.1f} %" for v in share.values()), *(f"{s:.3f}" for s in spent),
-        f"{wrong} of {len(refined)}",
-    ]  # fmt: skip
+    far = (errors.position_m > 5) | (errors.rotation_deg > 10)
+    wrong = sum(name in refined for name, is_far in zip(errors.names, far, strict=True) if is_far)
+    return recall, compared, f"{wrong} of {len(refined)}"
 
 
 def _localize(context: Context, config: Config, relabel: Relabel | None) -> tuple[list[Localization], list[float]]:

@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.ablations import by_score, true_prediction
+from benchmarks.ablations import by_score, outcome, true_prediction
 from benchmarks.machine import table
 from lbr.config import load_config
-from lbr.evaluation import pose_errors, score_by_condition
 from lbr.features.labelling import labels_at
 from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask
-from lbr.io.text_lists import read_poses
 from lbr.localization.localizer import Localizer
 from lbr.mapping.map import Map, open_map
 from lbr.pipeline.scenes import make_town
@@ -31,7 +29,7 @@ from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import STAGES
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.retrieval.index import InstanceIndex, build_index, shares_of_mask
-from lbr.types import InstancePrediction
+from lbr.types import InstancePrediction, Localization
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 TOWNS = {"demo": CONFIGS / "town.yaml", "large": CONFIGS / "town-large.yaml"}
@@ -93,32 +91,35 @@ def mapped(context: Context) -> Context:
 
 
 def _localized(context: Context) -> tuple[dict[str, list[float]], list[list[str]]]:
-    """Seconds of the processor of each query, by condition, in one thread after extraction; rows of the table."""
+    """Seconds of the processor of each query, by condition; rows of the table."""
+    results, each = localized(context)
+    conditions = {query.name: query.condition for query in context.dataset.queries}
+    seconds: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
+    for result, second in zip(results, each, strict=True):
+        seconds[conditions[result.query]].append(second)
+    recall, compared, _ = outcome(context, results)
+    memory = f"{psutil.Process().memory_info().rss / 1e6:.0f} MB"
+    return seconds, [
+        [
+            str(len(context.dataset.db_names)), f"{len(spent)} {condition}", recall[row], compared[row],
+            f"{np.mean(spent):.3f}", f"{np.median(spent):.3f}", memory,
+        ]
+        for row, (condition, spent) in enumerate(seconds.items())
+    ]  # fmt: skip
+
+
+def localized(context: Context) -> tuple[list[Localization], list[float]]:
+    """The queries with their true labels, and the seconds of the processor of each, in one thread after extraction."""
     workspace, config = context.workspace, context.config
     scene = TrulyLabelled(
         workspace.map, None, None, config.candidates, config.labelling, config.recognition.ranking,
         config.extractor.max_keypoints, context,
     )  # fmt: skip
     localizer = Localizer(scene.map, config.localization, seed=config.seed, threads=1)
-    seconds: dict[str, list[float]] = {}
-    tried: dict[str, list[int]] = {}
-    poses = {}
+    results, seconds = [], []
     with FeatureFile(workspace.query_features) as file:
         for query in context.dataset.queries:
             asked, start = scene.ask(query.name, file.read(query.name)), time.process_time()
-            found = localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
-            seconds.setdefault(query.condition, []).append(time.process_time() - start)
-            tried.setdefault(query.condition, []).append(len(found.tried))
-            poses |= {query.name: found.estimate.pose} if found.estimate else {}
-    conditions = {query.name: query.condition for query in context.dataset.queries}
-    errors = pose_errors(poses, {n: p for n, p in read_poses(context.dataset.truth).items() if n in conditions})
-    scores = score_by_condition(errors, conditions, config.evaluation.thresholds)
-    memory = f"{psutil.Process().memory_info().rss / 1e6:.0f} MB"
-    rows = [
-        [
-            str(len(scene.map)), f"{len(spent)} {condition}", " / ".join(f"{v:.1f}" for v in scores[condition].recall),
-            f"{np.mean(tried[condition]):.1f}", f"{np.mean(spent):.3f}", f"{np.median(spent):.3f}", memory,
-        ]
-        for condition, spent in seconds.items()
-    ]  # fmt: skip
-    return seconds, rows
+            results.append(localizer.localize_features(asked.features, query.camera, query.name, asked.candidates))
+            seconds.append(time.process_time() - start)
+    return results, seconds
