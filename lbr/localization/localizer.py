@@ -171,6 +171,7 @@ class Localizer:
             estimate, pairs = found.refined.estimate, found.refined.pairs
             status = Status.REFINED if status is Status.VERIFIED else status
             log.counts["support"] = round(found.refined.support)
+            log.counts["points_in_view"] = found.refined.in_view
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
         if status is Status.WEAK and found.hopeful:

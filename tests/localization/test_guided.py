@@ -132,6 +132,7 @@ def test_support_verifies_what_inliers_alone_do_not(world: ExactWorld):
     by_support = Localizer(world.map(), settings(verification={"min_support": 16})).localize_features(query, CAMERA)
     assert by_inliers.status is Status.WEAK and by_support.status is Status.REFINED
     assert pose_error(by_support.estimate.pose, POSE)[0] < 0.02 and by_support.counts["support"] >= 16
+    assert by_support.counts["points_in_view"] > by_support.counts["support"]
 
 
 def test_without_a_right_place_support_verifies_nothing(world: ExactWorld):
