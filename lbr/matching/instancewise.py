@@ -7,18 +7,18 @@ matched as if there were none (METHOD.md 9).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
-from lbr.matching.nearest import Nearest, NearestSettings, match_descriptors
+from lbr.matching.nearest import BLOCK_ROWS, Nearest, NearestSettings, match_descriptors
 from lbr.settings import Settings
 from lbr.types import LocalFeatures, Matches
 
 APART = np.float32(2.0)  # squared, more than cosines differ: labels decide before descriptors do
-MAX_CODES = 64  # of so many shared instances at a time; an image shows a handful
 
 
 class InstanceWiseSettings(Settings):
@@ -46,6 +46,7 @@ class InstanceWise:
         """Matches of a with b, those of shared instances first; scores are cosines."""
         if self._engine is not None:
             return match_by_instance(a, b, self._engine.match, self.settings.min_features)
+        a, b = (replace(one, descriptors=one.descriptors.astype(np.float32, copy=False)) for one in (a, b))
         shared = shared_instances(a, b, self.settings.min_features)
         inside = _match_inside(a, b, shared, self.settings.within)
         return with_the_rest(a, b, inside, self._across.match)
@@ -88,19 +89,27 @@ def with_the_rest(
 
 
 def _match_inside(a: LocalFeatures, b: LocalFeatures, shared: np.ndarray, settings: NearestSettings) -> Matches:
-    """All shared instances in one product: a label becomes a coordinate, in which features of other labels are apart.
+    """Many instances in one product: a label becomes a coordinate, in which features of other labels are apart.
 
-    Unit descriptors get MAX_CODES coordinates at most; the cosine of two features of one label grows by APART**2, that
-    of others does not, so each feature's neighbours are those of its label as long as there are any.
+    The cosine of two features of one label grows by APART**2, that of others does not, so each feature's neighbours are
+    those of its label as long as there are any. Instances of few features go together, those of many alone: what is
+    apart is multiplied in vain.
     """
     parts = [Matches.empty()]
-    for start in range(0, len(shared), MAX_CODES):
-        rows, coded_a = _coded(a, shared[start : start + MAX_CODES])
-        columns, coded_b = _coded(b, shared[start : start + MAX_CODES])
+    for group in _groups(a, shared):
+        rows, coded_a = _coded(a, group)
+        columns, coded_b = _coded(b, group)
         found = match_descriptors(coded_a, coded_b, settings, offset=float(APART**2))
         indices = np.stack([rows[found.indices[:, 0]], columns[found.indices[:, 1]]], 1).astype(np.int32)
         parts.append(Matches(indices, found.scores))
     return _joined(*parts)
+
+
+def _groups(features: LocalFeatures, instances: np.ndarray) -> list[np.ndarray]:
+    """The sorted instances, each group of about as many features as one block of a product has rows."""
+    labels = np.zeros(0, np.int32) if features.labels is None else features.labels
+    counts = np.bincount(labels[labels > 0], minlength=instances.max(initial=0) + 1)[instances]
+    return np.split(instances, np.flatnonzero(np.diff(np.cumsum(counts) // BLOCK_ROWS)) + 1)
 
 
 def _coded(features: LocalFeatures, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from lbr.matching import instancewise
 from lbr.matching.instancewise import (
     InstanceWise,
     InstanceWiseSettings,
+    _groups,
     match_by_instance,
     shared_instances,
 )
@@ -78,8 +79,8 @@ SETTINGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("dtype", [np.float32, np.float16], ids=["float32", "float16"])
 @pytest.mark.parametrize("instances", [3, 60, 150])
 def test_matches_are_those_of_a_plain_loop(options: dict, dtype: Any, instances: int):
-    """150 instances: more than are matched in one product."""
-    a, b = two_images(330, 290, instances, instances, dtype)
+    """3 instances: each matched in a product of its own; 60, 150: many in one, and more than one."""
+    a, b = two_images(900, 290, instances, instances, dtype)
     chosen = InstanceWiseSettings.model_validate(options)
     found = InstanceWise(chosen).match(a, b)
     assert sorted(as_pairs(found)) == sorted(reference(a, b, chosen))
@@ -89,12 +90,15 @@ def test_matches_are_those_of_a_plain_loop(options: dict, dtype: Any, instances:
 
 
 def test_each_setting_and_the_labels_change_something_here():
-    """Else the comparison above would say little; and more instances are shared than go into one product."""
-    a, b = two_images(330, 290, 60, 60)
+    """Else the comparison above would say little; and instances are grouped in every way."""
+    a, b = two_images(900, 290, 60, 60)
     answers = [sorted(as_pairs(InstanceWise(InstanceWiseSettings.model_validate(o)).match(a, b))) for o in SETTINGS]
     answers.append(sorted(as_pairs(Nearest(NearestSettings(ratio=0.8)).match(a, b))))
     assert all(answers) and len({str(answer) for answer in answers}) == len(answers)
-    assert len(shared_instances(*two_images(330, 290, 150, 150))) > instancewise.MAX_CODES
+    for instances, groups in ((3, 2), (60, 4), (150, 4)):
+        a, b = two_images(900, 290, instances, instances)
+        found = _groups(a, shared_instances(a, b))
+        assert [len(found), sum(map(len, found))] == [groups, len(shared_instances(a, b))]
 
 
 @examples(deadline=None, max_examples=60)
