@@ -17,6 +17,7 @@ from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
 ASIDE = np.array([[1.0, 0.6], [-1.0, -0.6]])  # directions in which nothing but chance matches are looked for
 LEAST_ASIDE_PX = 30.0  # farther than a point's own surroundings look like it
+BLOCK_ROWS = 512  # descriptors compared at a time
 LEAST_PAIRS = 6  # fewer say nothing about chance
 
 
@@ -134,9 +135,23 @@ def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.n
     first = np.cumsum(count) - count
     which = np.repeat(np.arange(len(point)), count)
     observation = np.repeat(guide.start[point] - first, count) + np.arange(len(which))
-    cosine = np.einsum("nd,nd->n", guide.query.descriptors[keypoint[which]], guide.descriptors[observation])
+    cosine = _products(guide.query.descriptors, keypoint[which], guide.descriptors, observation)
     best: np.ndarray = np.maximum.reduceat(cosine, first)
     return best
+
+
+def _products(a: np.ndarray, row: np.ndarray, b: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """float32 [K]: the products of rows of a with rows of b, both [.., D], in blocks that stay in the cache."""
+    found = np.empty(len(row), np.float32)
+    of_a, of_b = (np.empty((BLOCK_ROWS, m.shape[1]), np.float32) for m in (a, b))
+    for start in range(0, len(row), BLOCK_ROWS):
+        part = slice(start, min(start + BLOCK_ROWS, len(row)))
+        taken = (  # mode: without it each row would be copied twice
+            np.take(m, rows[part], axis=0, out=out[: part.stop - start], mode="clip")
+            for m, rows, out in ((a, row, of_a), (b, column, of_b))
+        )
+        np.einsum("nd,nd->n", *taken, out=found[part])
+    return found
 
 
 def _correspondences(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> Correspondences:

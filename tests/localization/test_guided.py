@@ -7,7 +7,7 @@ import pytest
 
 from lbr.geometry.pose import pose_error
 from lbr.localization.correspondences import quality_of, union
-from lbr.localization.guided import LEAST_PAIRS, make_guide, match_beyond_chance
+from lbr.localization.guided import BLOCK_ROWS, LEAST_PAIRS, _products, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.refine import RefinementSettings, refine_with_frames, search_radii
 from lbr.localization.search import VerificationSettings
@@ -55,6 +55,15 @@ def test_where_nothing_is_right_nothing_stands_out(world: ExactWorld, scene: Map
     for seed in range(5):
         query = crowded(world, 0, 1500, 0.8, seed)
         assert match_beyond_chance(make_guide(scene, query, ALL), at(POSE), 15.0, 1.0) is None
+
+
+@pytest.mark.parametrize("num", [0, 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 3])
+def test_products_in_blocks_are_those_of_all_at_once(num: int):
+    rng = np.random.default_rng(num)
+    a, b = unit_rows(70, 32, rng).astype(np.float32), unit_rows(90, 32, rng).astype(np.float32)
+    row, column = rng.integers(70, size=num), rng.integers(90, size=num)
+    expected = np.einsum("nd,nd->n", a[row], b[column])
+    np.testing.assert_allclose(_products(a, row, b, column), expected, atol=1e-6)
 
 
 def test_caution_takes_fewer_pairs(world: ExactWorld, scene: Map):
