@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+TOLERANCE = 1e-6 + 1e-5 * np.eye(3)  # of R R': what files of six digits keep
+
 
 @dataclass(frozen=True, eq=False)
 class Pose:
@@ -15,7 +17,7 @@ class Pose:
 
     R: float64 [3, 3], a rotation. t: float64 [3], metres.
     Camera frame: x right, y down, z forward.
-    Raises ValueError when R is no rotation (to 1e-6) or a shape is wrong.
+    Raises ValueError when R is no rotation (to TOLERANCE) or a shape is wrong.
     """
 
     R: np.ndarray
@@ -25,7 +27,7 @@ class Pose:
         R, t = np.asarray(self.R, np.float64), np.asarray(self.t, np.float64).reshape(-1)
         if R.shape != (3, 3) or t.shape != (3,):
             raise ValueError(f"a pose takes R [3, 3] and t [3], not {R.shape} and {t.shape}")
-        if not (np.allclose(R @ R.T, np.eye(3), atol=1e-6) and np.linalg.det(R) > 0):
+        if not ((np.abs(R @ R.T - np.eye(3)) <= TOLERANCE).all() and np.linalg.det(R) > 0):  # np.allclose takes 0.1 ms
             raise ValueError("R is not a rotation matrix")
         if not np.isfinite(t).all():
             raise ValueError(f"t is not finite: {t}")

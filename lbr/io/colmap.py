@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +66,22 @@ def from_rigid3d(transform: pycolmap.Rigid3d) -> Pose:
     return Pose(transform.rotation.matrix(), transform.translation)
 
 
+@lru_cache(maxsize=64)
+def _projector(camera: Camera) -> pycolmap.Camera:
+    """The camera to project with, never changed: making one takes as long as projecting a thousand points."""
+    return to_pycolmap_camera(camera)
+
+
 def img_from_cam(camera: Camera, points: np.ndarray) -> np.ndarray:
     """Points [N, 3] in the camera frame -> pixels float64 [N, 2], corner-origin; nan behind the camera."""
     points = np.asarray(points, np.float64).reshape(-1, 3)
-    return np.asarray(to_pycolmap_camera(camera).img_from_cam(points)).reshape(-1, 2)
+    return np.asarray(_projector(camera).img_from_cam(points)).reshape(-1, 2)
 
 
 def cam_from_img(camera: Camera, xy: np.ndarray) -> np.ndarray:
     """Pixels [N, 2], corner-origin -> normalised undistorted image coordinates float64 [N, 2] (x/z, y/z)."""
     xy = np.asarray(xy, np.float64).reshape(-1, 2)
-    return np.asarray(to_pycolmap_camera(camera).cam_from_img(xy)).reshape(-1, 2)
+    return np.asarray(_projector(camera).cam_from_img(xy)).reshape(-1, 2)
 
 
 def project(camera: Camera, cam_from_world: Pose, points: np.ndarray) -> np.ndarray:

@@ -68,10 +68,11 @@ def estimate_pose(pairs: Correspondences, camera: Camera, settings: PnpSettings,
 
 def refine_pose(
     pairs: Correspondences, mask: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float = 1.0,
-    refine_focal: bool = False,
+    refine_focal: bool = False, with_covariance: bool = True,
 ) -> PoseEstimate | None:  # fmt: skip
     """Minimise the Cauchy-robust reprojection error of the pairs of a boolean mask [M], from `pose`.
 
+    with_covariance: False for a pose on the way to another, as the covariance takes as long as the pose.
     None when fewer than MIN_PAIRS are in the mask or the solver fails.
     """
     if np.count_nonzero(mask) < MIN_PAIRS:
@@ -85,7 +86,9 @@ def refine_pose(
         return None
     refined = from_rigid3d(found["cam_from_world"])
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
-    covariance = pose_covariance(estimated, refined, pairs.points2d[mask], pairs.points3d[mask], loss_scale_px)
+    covariance = None
+    if with_covariance:
+        covariance = pose_covariance(estimated, refined, pairs.points2d[mask], pairs.points3d[mask], loss_scale_px)
     return PoseEstimate(refined, mask, covariance, estimated)
 
 

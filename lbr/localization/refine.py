@@ -134,7 +134,7 @@ def _settled(
         return None
     joined, moved = _with_equals(guided, pairs), estimate
     for _ in range(2):
-        refined = _refined_within(joined, moved, settings.max_error_px, settings)
+        refined = _refined_within(joined, moved, settings.max_error_px, settings, with_covariance=True)
         if refined is None:
             return None
         moved = refined
@@ -156,12 +156,13 @@ def _misfit(pairs: Correspondences, estimate: PoseEstimate, limit_px: float) -> 
 
 
 def _refined_within(
-    pairs: Correspondences, estimate: PoseEstimate, limit_px: float, settings: RefinementSettings
-) -> PoseEstimate | None:
+    pairs: Correspondences, estimate: PoseEstimate, limit_px: float, settings: RefinementSettings,
+    with_covariance: bool = False,
+) -> PoseEstimate | None:  # fmt: skip
     if len(pairs) < MIN_PAIRS:
         return None
     errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
     near = errors <= limit_px
     # A loss much narrower than the errors has a minimum wherever a handful of pairs fits by chance.
     scale = max(settings.loss_scale_px, float(np.median(errors[near]))) if near.any() else settings.loss_scale_px
-    return refine_pose(pairs, near, estimate.pose, estimate.camera, scale)
+    return refine_pose(pairs, near, estimate.pose, estimate.camera, scale, with_covariance=with_covariance)
