@@ -46,7 +46,7 @@ def header(inputs: ReportInputs, entries: Sequence[Entry]) -> str:
 
 def results_table(inputs: ReportInputs, entries: Sequence[Entry]) -> str:
     """A row for each condition: statuses, medians, recall, images compared, seconds."""
-    conditions = list(dict.fromkeys(entry.condition for entry in inputs_order(inputs, entries)))
+    conditions = sorted({entry.condition for entry in entries})
     groups = [(c, [e for e in entries if e.condition == c]) for c in conditions]
     if len(groups) > 1:
         groups.append(("all", list(entries)))
@@ -124,12 +124,6 @@ def _frame_words(inputs: ReportInputs) -> str:
     return words + (" Aligned to reference poses: " + "; ".join(inputs.alignment) + "." if inputs.alignment else "")
 
 
-def inputs_order(inputs: ReportInputs, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries as the query list has them."""
-    of_name = {entry.name: entry for entry in entries}
-    return [of_name[str(record["query"])] for record in inputs.records]
-
-
 def _tiles(inputs: ReportInputs, entries: Sequence[Entry]) -> list[tuple[str, str]]:
     tiles = []
     overall = _overall(inputs)
@@ -175,7 +169,7 @@ def _errors_by_condition(inputs: ReportInputs) -> dict[str, np.ndarray]:
     assert inputs.errors is not None
     conditions = {str(r["query"]): str(r.get("condition", "all")) for r in inputs.records}
     of = np.array([conditions.get(name, "all") for name in inputs.errors.names])
-    found = {str(c): inputs.errors.position_m[of == c] for c in dict.fromkeys(of.tolist())}
+    found = {str(c): inputs.errors.position_m[of == c] for c in np.unique(of)}
     return found if len(found) == 1 else {**found, "all": inputs.errors.position_m}
 
 
