@@ -20,7 +20,7 @@ from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
 
 INSTANCE = "instance "  # how the sources of steps of instances begin
-OUTDONE = "verified, but another step finds more support"
+OUTDONE = "verified, but another step finds what stands out more"
 
 
 class VerificationSettings(Settings):
@@ -33,7 +33,7 @@ class VerificationSettings(Settings):
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
     min_significance: and with so many of them over the square root of the points in view (`Refined.significance`).
     sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
-    compared with what one more step finds.
+    compared with what one more step finds; the more significant one is taken.
     """
 
     min_inliers: int = Field(default=40, ge=4)
@@ -204,9 +204,9 @@ class Search:
         return other if self._strength(other) > self._strength(one) else one
 
     def _strength(self, attempt: Attempt) -> tuple[bool, float, int]:
-        """Support counts first where it is what verifies."""
-        support = 0.0 if self.settings.verification.min_support is None else attempt.support
-        return attempt.verified, support, attempt.estimate.num_inliers
+        """Significance counts first where support verifies: a look-alike may have more in view, and more support."""
+        significance = 0.0 if self.settings.verification.min_support is None else attempt.significance
+        return attempt.verified, significance, attempt.estimate.num_inliers
 
     def _spent(self, start: float) -> bool:
         settings = self.settings

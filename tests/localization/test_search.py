@@ -222,6 +222,15 @@ def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tu
     assert len(found.steps) == (2 if winner == "there" else 1)
 
 
+def test_of_two_verified_poses_the_more_significant_is_taken(two_places: TwoPlaces):
+    """70 of 150 points in view at the look-alike, 55 of 60 at the place."""
+    scene = scene_of(two_places, {"here": np.arange(150), "there": np.arange(150, 210)}, there=["there"])
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99}
+    compare = Comparing(scene, settings(verification=limits))
+    found = compare(two_places.query({"here": 70, "there": 55}, {}), Steps(["here"], ["there"]))
+    assert (found.reference, found.status, len(found.steps)) == ("there", Status.REFINED, 2)
+
+
 @pytest.mark.parametrize("budget", [None, 1], ids=["no further step", "no budget"])
 def test_a_verified_pose_stays_without_a_second_opinion(two_places: TwoPlaces, budget: int | None):
     """Its 45 inliers are fewer than a pose that is not verified needs."""
