@@ -117,15 +117,15 @@ def _row(
     base = context.config
     given = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
     config = load_config(config_file, given)
-    start = time.perf_counter()
     results, seconds = _localize(context, config, relabel)
-    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     conditions = {query.name: query.condition for query in context.dataset.queries}
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
     for result, second in zip(results, seconds, strict=True):
         spent[conditions[result.query]].append(second)
     recall, compared, wrong = outcome(context, results)
-    return [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
+    row = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
+    print(f"| {' | '.join(row)} |", flush=True)  # what is stopped has told what it found
+    return row
 
 
 def outcome(context: Context, results: Sequence[Localization]) -> tuple[list[str], list[str], str]:

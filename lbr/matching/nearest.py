@@ -1,7 +1,7 @@
 """Nearest neighbours of descriptors: mutual, by ratio, by distance.
 
 The engine is numpy's matrix product in blocks of rows, with the maxima of rows and columns taken while a block is
-in the cache. Measured beside faiss, torch and OpenCV in benchmarks/matching_engines.py.
+in the cache. Measured beside faiss, torch and OpenCV in benchmarks/engines.py.
 """
 
 from __future__ import annotations
