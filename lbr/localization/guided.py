@@ -131,33 +131,34 @@ def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.n
     """float32 [K]: for each (row of points, keypoint) the best cosine over the point's observations."""
     if not len(point):
         return np.zeros(0, np.float32)
-    count = guide.count[point]
-    first = np.cumsum(count) - count
-    which = np.repeat(np.arange(len(point)), count)
-    observation = np.repeat(guide.start[point] - first, count) + np.arange(len(which))
+    which, observation = _observations(guide, point)
     cosine = _products(guide.query.descriptors, keypoint[which], guide.descriptors, observation)
-    best: np.ndarray = np.maximum.reduceat(cosine, first)
+    best: np.ndarray = np.maximum.reduceat(cosine, np.searchsorted(which, np.arange(len(point))))
     return best
+
+
+def _observations(guide: Guide, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 [O], int64 [O]: places in `point`, rows of points, each as often as the point was observed; by what."""
+    count = guide.count[point]
+    which = np.repeat(np.arange(len(point)), count)
+    return which, np.repeat(guide.start[point] - (np.cumsum(count) - count), count) + np.arange(len(which))
 
 
 def _products(a: np.ndarray, row: np.ndarray, b: np.ndarray, column: np.ndarray) -> np.ndarray:
     """float32 [K]: the products of rows of a with rows of b, both [.., D], in blocks that stay in the cache."""
     found = np.empty(len(row), np.float32)
-    of_a, of_b = (np.empty((BLOCK_ROWS, m.shape[1]), np.float32) for m in (a, b))
+    from_a, from_b = (np.empty((BLOCK_ROWS, m.shape[1]), np.float32) for m in (a, b))
     for start in range(0, len(row), BLOCK_ROWS):
-        part = slice(start, min(start + BLOCK_ROWS, len(row)))
-        taken = (  # mode: without it each row would be copied twice
-            np.take(m, rows[part], axis=0, out=out[: part.stop - start], mode="clip")
-            for m, rows, out in ((a, row, of_a), (b, column, of_b))
-        )
-        np.einsum("nd,nd->n", *taken, out=found[part])
+        block = slice(start, min(start + BLOCK_ROWS, len(row)))
+        size = block.stop - start
+        np.take(a, row[block], axis=0, out=from_a[:size], mode="clip")  # mode: without it rows are copied twice
+        np.take(b, column[block], axis=0, out=from_b[:size], mode="clip")
+        np.einsum("nd,nd->n", from_a[:size], from_b[:size], out=found[block])
     return found
 
 
 def _correspondences(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> Correspondences:
-    count = guide.count[point]
-    vote_pair = np.repeat(np.arange(len(point)), count)
-    observation = np.repeat(guide.start[point] - (np.cumsum(count) - count), count) + np.arange(len(vote_pair))
+    vote_pair, observation = _observations(guide, point)
     return Correspondences(
         keypoint, guide.points[point], guide.query.keypoints[keypoint].astype(np.float64), guide.xyz[point],
         vote_pair, guide.image[observation],

@@ -133,8 +133,8 @@ def _settled(
     if guided is None:
         return None
     joined, moved = _with_equals(guided, pairs), estimate
-    for _ in range(2):
-        refined = _refined_within(joined, moved, settings.max_error_px, settings, with_covariance=True)
+    for last in (False, True):
+        refined = _refined_within(joined, moved, settings.max_error_px, settings, with_covariance=last)
         if refined is None:
             return None
         moved = refined

@@ -107,17 +107,18 @@ def _match_inside(a: LocalFeatures, b: LocalFeatures, shared: np.ndarray, settin
 
 def _groups(features: LocalFeatures, instances: np.ndarray) -> list[np.ndarray]:
     """The sorted instances, each group of about as many features as one block of a product has rows."""
-    labels = np.zeros(0, np.int32) if features.labels is None else features.labels
-    counts = np.bincount(labels[labels > 0], minlength=instances.max(initial=0) + 1)[instances]
+    if features.labels is None or not len(instances):
+        return []
+    counts = np.bincount(features.labels[features.labels > 0], minlength=instances.max() + 1)[instances]
     return np.split(instances, np.flatnonzero(np.diff(np.cumsum(counts) // BLOCK_ROWS)) + 1)
 
 
 def _coded(features: LocalFeatures, instances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The features of these instances, int [R], and their descriptors with the labels' coordinates, [R, D + S]."""
+    """The features of these instances, int [R], and their descriptors with the labels' coordinates [R, D + S]."""
     labels = np.zeros(len(features), np.int32) if features.labels is None else features.labels
     rows = np.flatnonzero(np.isin(labels, instances))
     codes = APART * (labels[rows, None] == instances)
-    return rows, np.hstack([features.descriptors[rows], codes]).astype(np.float32)
+    return rows, np.hstack([features.descriptors[rows], codes])
 
 
 def _joined(*parts: Matches) -> Matches:
