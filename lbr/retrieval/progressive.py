@@ -25,6 +25,9 @@ class ProgressiveCandidates(Settings):
 
     name: Literal["progressive"] = "progressive"
     max_instances: int = Field(default=10, ge=0, description="published k_rec: 30")
+    min_evidence: float = Field(
+        default=0.0, ge=0, le=1, description="instances with less than this share of the first one's are not tried"
+    )
     images_per_step: int = Field(default=4, ge=1, description="of one instance, verified together; published k_can: 5")
     max_images: int = Field(default=200, ge=1, description="of all instances")
     feature: float = Field(default=1.0, ge=0)
@@ -52,6 +55,8 @@ def progressive_search(
     budget = settings.max_images
     tried = slice(settings.max_instances)
     for instance, evidence in zip(query.instances[tried], query.scores[tried], strict=True):
+        if evidence < settings.min_evidence * query.scores[0]:
+            break
         images, _ = index.images_of(int(instance))
         images = images[left[images]]
         images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]

@@ -89,6 +89,14 @@ def test_the_budget_of_instances():
         assert [s for s, _ in search(STREET, query, max_instances=number, fallback="none")] == last
 
 
+def test_instances_of_little_evidence_are_left_to_the_fallback():
+    query = query_of({2: 0.3, 1: 0.2, 3: 0.1})  # evidence 1, 0.75, 0.5
+    for least, last in ((0.5, ["instance 1", "instance 3"]), (0.6, ["instance 1"]), (1.0, [])):
+        found = search(STREET, query, images_per_step=2, min_evidence=least)
+        assert [source for source, _ in found if source != "global"] == ["instance 2", *last]
+        assert "f" in "".join(names for _, names in found), "an image of instance 3: by the fallback, if not by it"
+
+
 def test_images_unlike_the_query_are_dropped_everywhere():
     found = search(STREET, query_of({1: 0.3}), min_cosine=0.55)
     assert found == [("instance 1", "abd"), ("global", "c")]
