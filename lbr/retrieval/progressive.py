@@ -20,7 +20,8 @@ class ProgressiveCandidates(Settings):
     """Instances are tried by their scores, images of an instance by how alike they are to the query.
 
     Likeness: `feature` times the cosine of the global features, plus `overlap` times how much of the instances that
-    fill the query fill the image too (so that an image of three of them leads one of one).
+    fill the query fill the image too (so that an image of three of them leads one of one). The fallback goes by the
+    global features alone, where there are any: what was recognised has been tried by then, and was no help.
     """
 
     name: Literal["progressive"] = "progressive"
@@ -66,6 +67,8 @@ def progressive_search(
             yield _step(index, images, likeness, f"instance {instance}", float(evidence))
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
+        if _has_features(index, query):
+            likeness = feature_likeness(index, query, settings)
         rest = rest[np.argsort(-likeness[rest], kind="stable")][: settings.fallback_images]
     elif settings.fallback == "list":
         where = {name: i for i, name in enumerate(index.names)}
@@ -80,11 +83,19 @@ def progressive_search(
 
 def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
     """float64 [I]: how alike each db image is to the query; -inf below min_cosine."""
-    likeness = np.zeros(len(index))
-    if len(query.feature) and index.features.shape[1]:
-        cosines = index.unit_features @ query.feature.astype(np.float32)
-        likeness += np.where(cosines >= settings.min_cosine, settings.feature * cosines, -np.inf)
-    return likeness + settings.overlap * instance_overlap(index, query)
+    return feature_likeness(index, query, settings) + settings.overlap * instance_overlap(index, query)
+
+
+def feature_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
+    """float64 [I]: the part of the likeness that is the global features', 0 without them; -inf below min_cosine."""
+    if not _has_features(index, query):
+        return np.zeros(len(index))
+    cosines = (index.unit_features @ query.feature.astype(np.float32)).astype(np.float64)
+    return np.where(cosines >= settings.min_cosine, settings.feature * cosines, -np.inf)
+
+
+def _has_features(index: InstanceIndex, query: RecognisedInstances) -> bool:
+    return bool(len(query.feature) and index.features.shape[1])
 
 
 def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:

@@ -141,6 +141,17 @@ def test_fallback_global_is_bounded_and_in_steps():
     assert search(STREET, query_of({3: 0.3}), fallback_images=0) == [("instance 3", "f")]
 
 
+def test_fallback_global_goes_by_the_features_alone_where_there_are_any():
+    """The instances were tried before, and were no help."""
+    shares = {"f": {3: 0.5}, "shares": {4: 0.5}, "alike": {5: 0.5}}
+    query = query_of({3: 0.3, 4: 0.3})
+    options = {"overlap": 1.0, "images_per_step": 1, "max_instances": 1}
+    found = search(index_of(shares, {"f": 0.9, "shares": 0.5, "alike": 0.8}), query, **options)
+    assert found == [("instance 3", "f"), ("global", "alike"), ("global", "shares")]
+    without = search(index_of(shares), query_of({3: 0.3, 4: 0.3}, NOTHING), **options)
+    assert without == [("instance 3", "f"), ("global", "shares"), ("global", "alike")]
+
+
 def test_fallback_list_keeps_its_order_and_leaves_out_what_was_compared():
     listed = ("e", "unknown", "f", "a", "c")
     found = search(STREET, query_of({3: 0.3}), listed, images_per_step=2, fallback="list")
