@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -12,10 +13,12 @@ from lbr.geometry.pose import Pose
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.cloud import cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
+from lbr.mapping.instances.pieces import occupied
 from lbr.mapping.instances.pixels import guided, label_pixels
-from lbr.mapping.instances.texture import paint
+from lbr.mapping.instances.splitting import cut
+from lbr.mapping.instances.texture import Canvas, Texture, paint
 from lbr.mapping.instances.views import level_pose, view_of
-from lbr.mapping.instances.walls import find_walls
+from lbr.mapping.instances.walls import Wall, find_walls
 from tests.street import CAMERA, Street, corner, row
 
 
@@ -125,6 +128,48 @@ def test_pixels_follow_the_facades(street: Street, made: tuple[Scene, Found]):
         labelled, true = ids_of(street, scene, found, image)
         sky_and_ground.append(np.mean(labelled[true == 0] > 0))
     assert np.mean(sky_and_ground) < 0.05
+
+
+def painted(*parts: tuple[int, tuple[int, int, int]], ivy: tuple[int, int] | None = None) -> Texture:
+    """A wall 160 cells high of parts (columns, RGB), each a little rough, with leaves over the columns `ivy`."""
+    rng = np.random.default_rng(3)
+    rgb = np.concatenate([np.full((160, width, 3), colour, np.float64) for width, colour in parts], axis=1)
+    rgb += rng.normal(0, 4, rgb.shape)
+    if ivy:
+        leaves = rng.random((160, ivy[1] - ivy[0])) < 0.9
+        rgb[:, ivy[0] : ivy[1]][leaves] = (40, 90, 30)
+    lab = cv2.cvtColor(np.clip(rgb, 0, 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
+    return Texture(lab, np.ones(lab.shape[:2], np.float32), np.ones(lab.shape[:2], np.uint8))
+
+
+BROWN, RED, MINT = (150, 120, 95), (160, 60, 60), (130, 185, 150)
+
+
+def test_ivy_does_not_cut_a_house_in_two():
+    settings = FacadeInstances()
+    for wall in (painted((150, BROWN), (150, RED)), painted((150, BROWN), (150, RED), ivy=(30, 65))):
+        parts = cut(wall, (50, 240), settings.price, settings.alike)
+        assert len(parts) == 2 and abs(parts[0][1] - 150) <= 5
+
+
+def test_a_wall_that_is_painted_green_is_a_house():
+    settings = FacadeInstances()
+    parts = cut(painted((120, BROWN), (120, MINT)), (50, 240), settings.price, settings.alike)
+    assert len(parts) == 2 and abs(parts[0][1] - 120) <= 5
+
+
+def test_a_piece_ends_near_its_points():
+    """Beside them and below: what lies further is the next street, or the pavement."""
+    wall = Wall(np.zeros(2), np.array([0.0, -1.0]), np.arange(500), (0.0, 20.0), reach=10.0)
+    canvas = Canvas(left=0.0, top=8.0, cell=0.05, size=(400, 170))
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.uniform(5, 15, 500), np.zeros(500), rng.uniform(0.0, 7, 500)], axis=1)
+    first, last, top, bottom = occupied(canvas, wall, points, (0, 400))
+    assert 100 - 13 < first < 100 and 300 < last < 300 + 13
+    assert canvas.row(7) - 8 < top < canvas.row(7) and canvas.row(0) - 5 < bottom <= canvas.row(0)
+    assert occupied(canvas, wall, points, (120, 280))[:2] == (120, 280), "a cut comes first"
+    high = points + np.array([0, 0, 3.0])
+    assert occupied(canvas, wall, high, (0, 400))[3] == 160, "not far over where the wall begins"
 
 
 def test_a_car_that_stands_in_one_photograph_is_background(street: Street, made: tuple[Scene, Found]):

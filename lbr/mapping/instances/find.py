@@ -19,7 +19,7 @@ from lbr.mapping.instances.walls import Wall, find_walls
 from lbr.mapping.map import Map
 from lbr.types import Camera, Pose
 
-NEIGHBOURS = 12  # covisible images whose pieces may be in view too
+NEIGHBOURS = 30  # covisible images whose pieces may be in view too
 IMAGES_PER_CLUSTER = 3
 
 

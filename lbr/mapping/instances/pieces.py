@@ -17,6 +17,8 @@ from lbr.mapping.instances.texture import MARGIN, Canvas, Texture
 from lbr.mapping.instances.walls import Wall
 
 BEFORE = 0.14  # of the viewing distance: what stands so near before a piece is part of it (a balcony, a relief)
+BESIDE = 0.06  # a piece ends so far beside the outermost of its points
+LOWEST, TRIM = 2, 0.05  # ... at this percentile of their heights, but no higher than so much over the wall's bottom
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
 COVERED, MIN_AREA = (
@@ -80,13 +82,24 @@ def _piece(
     images: np.ndarray,
 ) -> Piece:  # fmt: skip
     canvas, texture = painted
-    first, last = columns
-    top = int(np.clip(canvas.row(np.percentile(cloud.xyz[points, 2], 99) + MARGIN * wall.reach), 0, canvas.size[1] - 1))
+    first, last, top, bottom = occupied(canvas, wall, cloud.xyz[points], columns)
     part = Canvas(canvas.left + first * canvas.cell, canvas.top - top * canvas.cell, canvas.cell,
-                  (last - first, canvas.size[1] - top))  # fmt: skip
-    box = np.s_[top:, first:last]
+                  (last - first, bottom - top))  # fmt: skip
+    box = np.s_[top:bottom, first:last]
     support = _support(cloud, wall, part, points)
     return Piece(wall, part, texture.lab[box], texture.views[box] > 0, support, points, images)
+
+
+def occupied(canvas: Canvas, wall: Wall, xyz: np.ndarray, columns: tuple[int, int]) -> tuple[int, int, int, int]:
+    """First and last column, top and bottom row of what points [M, 3] of a part of a wall tell of: no further to the
+    sides than BESIDE, and no deeper than the lowest of them, which is where the pavement begins."""
+    beside = BESIDE * wall.reach / canvas.cell
+    left, right = np.percentile(canvas.column(wall.place(xyz)[0]), [1, 99])
+    low, high = np.percentile(xyz[:, 2], [LOWEST, 99])
+    first, last = max(columns[0], int(left - beside)), min(columns[1], int(right + beside) + 1)
+    top = min(max(int(canvas.row(high + MARGIN * wall.reach)), 0), canvas.size[1] - 1)
+    lowest = max(int(canvas.row(low)) + 1, int(canvas.size[1] - TRIM * wall.reach / canvas.cell))
+    return first, last, top, max(min(lowest, canvas.size[1]), top + 1)
 
 
 def _support(cloud: Cloud, wall: Wall, canvas: Canvas, points: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ EDGE_GAIN = 0.6  # what a seam from top to bottom is worth, in shares of the pri
 LOWEST = 40  # percentile over the height: a seam shows in most of it, a window does not
 WEIGHTS = np.array([0.5, 2.0, 2.0, 1.0], np.float32)  # of L, a, b and of how much detail there is
 GREY_WEIGHTS = np.array([1.0, 0.0, 0.0, 1.0], np.float32)  # where the photographs have no colour
+GREEN = -6, 6  # a below, b above: leaves, or paint
+PAINTED = 0.5  # of the height
 GREY = 1.5  # standard deviation of a and b
 
 
@@ -24,7 +26,7 @@ def cut(texture: Texture, columns: tuple[float, float], price: float, alike: flo
     columns: the least and the largest width of a part, in cells. price, alike: as `_optimum` and `_merged` take them:
     first the wall is cut wherever it may change, then neighbours that look alike for the most part are joined again.
     """
-    values, weights = _profile(texture)
+    values, weights = _profile(texture, columns[0])
     least, most = max(1, round(columns[0] / BIN)), max(2, round(columns[1] / BIN))
     edges = _optimum(values, weights, _seams(texture), (least, most), price)
     edges = _merged(values, weights, edges, most, alike)
@@ -119,16 +121,30 @@ class _Costs:
         return max(float(np.median(total[told] / weight[told])), 1e-6) if told.any() else 1.0
 
 
-def _profile(texture: Texture) -> tuple[np.ndarray, np.ndarray]:
-    """Means float32 [bins, bands, 4] of L, a, b and detail, and their weights [bins, bands, 1]."""
+def _profile(texture: Texture, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means float32 [bins, bands, 4] of L, a, b and detail, and their weights [bins, bands, 1]. least: columns of the
+    narrowest part."""
     lab = texture.lab.astype(np.float32)
     grey = lab[..., 0]
     detail = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4
-    shown = (texture.views > 0).astype(np.float32)[..., None]
+    told = (texture.views > 0) & ~_foliage(texture, least)
+    shown = told.astype(np.float32)[..., None]
     coloured = lab[texture.views > 0][:, 1:].std(axis=0).max(initial=0) > GREY
     channels = np.concatenate([lab, detail[..., None]], -1) * (WEIGHTS if coloured else GREY_WEIGHTS)
     total, weight = _pooled(channels * shown), _pooled(shown)
     return total / np.maximum(weight, 1e-6), weight
+
+
+def _foliage(texture: Texture, least: float) -> np.ndarray:
+    """bool [H, W]: green cells. Ivy and trees are not what tells a house from the next one. Where most of a wall is
+    green over `least` columns or more, it is painted so."""
+    a, b = (texture.lab[..., k].astype(np.int16) - 128 for k in (1, 2))
+    green = cv2.dilate(((a < GREEN[0]) & (b > GREEN[1])).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    shown = texture.views > 0
+    share = (green & shown).sum(axis=0) / np.maximum(shown.sum(axis=0), 1)
+    width = max(1, round(least))
+    painted = ndimage.binary_opening(ndimage.median_filter(share, width // 2) > PAINTED, np.ones(width, bool))
+    return green & ~painted
 
 
 def _pooled(cells: np.ndarray) -> np.ndarray:
