@@ -16,7 +16,7 @@ import pycolmap
 
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
-from lbr.geometry.pose import Pose, wxyz_to_xyzw
+from lbr.geometry.pose import Pose
 from lbr.io.files import atomic_path
 
 pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
@@ -59,7 +59,7 @@ def from_pycolmap_camera(camera: pycolmap.Camera) -> Camera:
 
 
 def to_rigid3d(pose: Pose) -> pycolmap.Rigid3d:
-    return pycolmap.Rigid3d(pycolmap.Rotation3d(wxyz_to_xyzw(pose.quaternion)), pose.t)
+    return pycolmap.Rigid3d(pycolmap.Rotation3d(pose.R), pose.t)
 
 
 def from_rigid3d(transform: pycolmap.Rigid3d) -> Pose:

@@ -40,16 +40,18 @@ def reprojection_errors(camera: Camera, pose: Pose, points2d: np.ndarray, points
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
-def estimate_pose(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
+def estimate_pose(
+    pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int, with_covariance: bool = True
+) -> PoseEstimate | None:
     """Pose by RANSAC and refinement over its inliers; None when there is none.
 
     A camera whose focal length nobody gave (`is_known` is false) has it estimated as well; the estimate's
-    camera tells the result. The same seed gives the same pose, bit for bit.
+    camera tells the result. The same seed gives the same pose, bit for bit. with_covariance: as `refine_pose` takes it.
     """
     if len(pairs) < MIN_PAIRS:
         return None
     if settings.engine == "poselib" and camera.is_known:
-        return _estimate_poselib(pairs, camera, settings, seed)
+        return _estimate_poselib(pairs, camera, settings, seed, with_covariance)
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.estimate_focal_length = not camera.is_known
     options.ransac.max_error = settings.max_error_px
@@ -63,7 +65,9 @@ def estimate_pose(pairs: Correspondences, camera: Camera, settings: PnpSettings,
         return None
     pose, mask = from_rigid3d(found["cam_from_world"]), np.asarray(found["inlier_mask"], bool)
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
-    return refine_pose(pairs, mask, pose, estimated, refine_focal=options.estimate_focal_length)
+    return refine_pose(
+        pairs, mask, pose, estimated, refine_focal=options.estimate_focal_length, with_covariance=with_covariance
+    )
 
 
 def refine_pose(
@@ -155,7 +159,9 @@ def refine_rig_pose(
     return refined, covariance
 
 
-def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int) -> PoseEstimate | None:
+def _estimate_poselib(
+    pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int, with_covariance: bool
+) -> PoseEstimate | None:
     ransac = {
         "max_reproj_error": settings.max_error_px, "success_prob": settings.confidence, "seed": seed,
         "min_iterations": settings.min_iterations, "max_iterations": settings.max_iterations,
@@ -171,7 +177,8 @@ def _estimate_poselib(pairs: Correspondences, camera: Camera, settings: PnpSetti
         return None
     mask = np.zeros(len(pairs), bool)
     mask[order] = inliers
-    return refine_pose(pairs, mask, Pose.from_quaternion(found.q, found.t), camera)
+    pose = Pose.from_quaternion(found.q, found.t)
+    return refine_pose(pairs, mask, pose, camera, with_covariance=with_covariance)
 
 
 def _fields(camera: Camera) -> tuple[str, int, int, tuple[float, ...]]:

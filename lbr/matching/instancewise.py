@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from lbr.matching.descriptors import as_float32
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from lbr.matching.nearest import BLOCK_ROWS, Nearest, NearestSettings, match_descriptors
 from lbr.settings import Settings
@@ -46,7 +47,7 @@ class InstanceWise:
         """Matches of a with b, those of shared instances first; scores are cosines."""
         if self._engine is not None:
             return match_by_instance(a, b, self._engine.match, self.settings.min_features)
-        a, b = (replace(one, descriptors=one.descriptors.astype(np.float32, copy=False)) for one in (a, b))
+        a, b = (replace(one, descriptors=as_float32(one.descriptors)) for one in (a, b))
         shared = shared_instances(a, b, self.settings.min_features)
         inside = _match_inside(a, b, shared, self.settings.within)
         return with_the_rest(a, b, inside, self._across.match)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from lbr.matching.descriptors import as_float32
 from lbr.settings import Settings
 from lbr.types import LocalFeatures, Matches
 
@@ -61,7 +62,7 @@ def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings, o
         raise ValueError(f"descriptors of {a.shape} and {b.shape} cannot be compared")
     if not len(a) or not len(b):
         return Matches.empty()
-    near = nearest_neighbours(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
+    near = nearest_neighbours(as_float32(a), as_float32(b))
     first, second = near.first - np.float32(offset), near.second - np.float32(offset)
     keep = first >= -1 - TOLERANCE if offset else np.ones(len(a), bool)
     if settings.mutual:
