@@ -1,0 +1,96 @@
+"""`./run_own` on photographs whose poses were surveyed (../shared/data): with the poses of the db photographs, the
+same with the queries darkened, and from nothing but photographs.
+
+What is made stays in outputs/own-benchmark; a second run reuses it, and its minutes are then no measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import SHARED, table
+from lbr.config import load_config
+from lbr.io.images import read_image
+from lbr.pipeline.stage import Context
+from lbr.pipeline.workspace import Workspace
+from lbr.stylization import stylize
+from lbr.stylization.folder import write_image
+
+OUT = Path(__file__).resolve().parents[1] / "outputs" / "own-benchmark"
+PLACES = {"strecha-dev": (0.02, 0.2), "street-dev": (0.25, 2.0)}  # the limit that counts (m, deg)
+FROM_NOTHING = "strecha-dev"
+OF_QUERIES = ("features-query*", "predictions-query*", "runs")  # what is made anew when queries are others
+
+
+def run() -> str:
+    if not (SHARED / "data").is_dir():
+        return f"skipped: {SHARED / 'data'} is not here"
+    rows = []
+    for data, limit in PLACES.items():
+        minutes = _own(OUT / data, limit, str(SHARED / "data" / data))
+        rows += [[data, *_row(OUT / data, limit), minutes]]
+        rows += [[f"{data}, queries darkened", *_row(_darkened(OUT / data, limit), limit), ""]]
+    root, limit = SHARED / "data" / FROM_NOTHING, PLACES[FROM_NOTHING]
+    workspace = OUT / f"{FROM_NOTHING}-from-nothing"
+    truth = (f"dataset.reference={root}/3D-models", f"dataset.ground_truth={root}/gt.txt")
+    minutes = _own(workspace, limit, f"{root}/images/db", f"{root}/images/query", *truth)
+    rows += [[f"{FROM_NOTHING} from nothing", *_row(workspace, limit), minutes]]
+    return table(["photographs", "median error", "within", "largest error", "db images compared", "minutes"], rows)
+
+
+def _lbr(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "lbr", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def _thresholds(limit: tuple[float, float]) -> str:
+    return f"evaluation.thresholds=[[{limit[0]},{limit[1]}]]"
+
+
+def _own(workspace: Path, limit: tuple[float, float], *arguments: str) -> str:
+    """Minutes that `./run_own` takes."""
+    start = time.perf_counter()
+    _lbr("own", *arguments, "--workspace", str(workspace), _thresholds(limit))
+    return f"{(time.perf_counter() - start) / 60:.1f}"
+
+
+def _darkened(made: Path, limit: tuple[float, float]) -> Path:
+    """A workspace with the map and the network of another, and its queries as at night (`lbr stylize`'s)."""
+    workspace, configuration = made.with_name(f"{made.name}-darkened"), str(made / "config.yaml")
+    if not workspace.is_dir():
+        shutil.copytree(made, workspace, ignore=shutil.ignore_patterns(*OF_QUERIES), copy_function=os.link)
+    dataset, images = Context(load_config(Path(configuration), ())).dataset, workspace / "darkened"
+    for folder in {Path(name).parts[0] for name in dataset.db_names}:
+        images.mkdir(exist_ok=True)
+        if not (images / folder).exists():
+            (images / folder).symlink_to(dataset.image_root / folder)
+    for query in dataset.queries:
+        photograph, target = read_image(dataset.image_root / query.name), images / query.name
+        target.parent.mkdir(exist_ok=True)
+        write_image(target, stylize(photograph, "night", np.random.default_rng([*query.name.encode()])), 95)
+    for verb in ("extract", "recognise", "localize", "evaluate"):
+        _lbr(verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", _thresholds(limit))
+    return workspace
+
+
+def _row(folder: Path, limit: tuple[float, float]) -> list[str]:
+    workspace = Workspace(folder, "default")
+    report = json.loads(workspace.report.read_text())
+    records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
+    scores = report["scores"]["all"]
+    errors = np.array([[q["position_m"], q["rotation_deg"]] for q in report["queries"].values()])
+    first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
+    within = round(scores["recall"][0] / 100 * scores["num"])
+    return [
+        f"{100 * scores['median_m']:.2f} cm, {scores['median_deg']:.3f} deg",
+        f"{within}/{scores['num']} in {100 * limit[0]:g} cm, {limit[1]:g} deg",
+        f"{100 * errors[:, 0].max():.2f} cm, {errors[:, 1].max():.3f} deg",
+        f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance",
+    ]
