@@ -1,18 +1,32 @@
-"""The eight scripts of the two datasets, from scratch, on the tiny town in both layouts."""
+"""The scripts at the top of the repository: what they call, and the eight of the datasets on the tiny town."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from lbr.cli import main
+from lbr.cli import OTHERS, STAGES, main
+from lbr.config import load_config
 from lbr.io.text_lists import read_poses
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
+SCRIPTS = {  # file: verb, first, last, dataset
+    "train_aachen": ("train", None, None, "aachen"),
+    "test_aachen": ("recognise", None, None, "aachen"),
+    "run_reconstruct_aachen": ("run", "extract", "reconstruct", "aachen"),
+    "run_loc_aachen": ("run", "index", None, "aachen"),
+    "run_loc_aachn": ("run", "index", None, "aachen"),
+    "train_robotcar": ("train", None, None, "robotcar"),
+    "test_robotcar": ("recognise", None, None, "robotcar"),
+    "run_reconstruct_robotcar": ("run", "extract", "reconstruct", "robotcar"),
+    "run_loc_robotcar": ("run", "index", None, "robotcar"),
+}
 SHORT = ("recognition.training.epochs=6", "recognition.training.validate_every=3")  # the rest is as it stands
 
 
@@ -76,3 +90,32 @@ def _run_the_tutorial(arguments: str) -> None:
 def _result_name(layout: str, name: str) -> str:
     """As the benchmark's server takes it: the base name, with its camera for RobotCar."""
     return "/".join(name.split("/")[-1 if layout == "aachen" else -2 :])
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_calls_a_verb_that_there_is(name: str):
+    script = ROOT / name
+    assert os.access(script, os.X_OK) and script.read_bytes().startswith(b"#!/usr/bin/env bash\nset -euo pipefail\n")
+    subprocess.run(["bash", "-n", script], check=True)
+    words = shlex.split(script.read_text().splitlines()[-1])
+    assert words[:4] == ["exec", ".venv/bin/python", "-m", "lbr"] and words[-1] == "$@"
+    given = dict(zip(words[5:-1:2], words[6:-1:2], strict=True))
+    kind, first, last, dataset = SCRIPTS[name]
+    assert words[4] == kind and kind in {**STAGES, **OTHERS}
+    assert (given.get("--from"), given.get("--until")) == (first, last)
+    config = load_config(ROOT / given["--config"])
+    assert config.dataset.name == dataset and given["--config"] == f"configs/{dataset}.yaml"
+    assert config.candidates.name == "progressive" and config.localization.matcher.name == "instancewise"
+
+
+@pytest.mark.parametrize("name", ["train_aachen", "run_loc_aachn"])
+def test_a_script_passes_on_its_arguments_from_any_folder(name: str, tmp_path: Path):
+    """To a dataset that is not there: one line says so, and where it was looked for."""
+    if not (ROOT / ".venv/bin/python").exists():
+        pytest.skip("no .venv in the checkout")
+    done = subprocess.run(
+        [ROOT / name, f"dataset.root={tmp_path / 'nowhere'}", f"workspace={tmp_path / 'work'}"], cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and str(tmp_path / "nowhere") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "work").exists()

@@ -1,12 +1,9 @@
-"""Localization by recognition through the command line, on the rendered scene with label images; and the scripts."""
+"""Localization by recognition through the command line, on the rendered scene with label images."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from lbr.cli import OTHERS, STAGES, main
+from lbr.cli import STAGES, main
 from lbr.config import load_config
 from lbr.features.labelling import LabellingSettings, labels_at
 from lbr.io.colmap import project
@@ -322,50 +319,6 @@ def test_unknown_verbs_are_argparses(own: Path, option: str, capsys: pytest.Capt
     with pytest.raises(SystemExit) as stop:
         run(own, option, "town")
     assert stop.value.code == 2 and "invalid choice: 'town'" in capsys.readouterr().err
-
-
-# ---- the scripts at the top of the repository
-
-SCRIPTS = {  # file: verb, first, last, dataset
-    "train_aachen": ("train", None, None, "aachen"),
-    "test_aachen": ("recognise", None, None, "aachen"),
-    "run_reconstruct_aachen": ("run", "extract", "reconstruct", "aachen"),
-    "run_loc_aachen": ("run", "index", None, "aachen"),
-    "run_loc_aachn": ("run", "index", None, "aachen"),
-    "train_robotcar": ("train", None, None, "robotcar"),
-    "test_robotcar": ("recognise", None, None, "robotcar"),
-    "run_reconstruct_robotcar": ("run", "extract", "reconstruct", "robotcar"),
-    "run_loc_robotcar": ("run", "index", None, "robotcar"),
-}
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_calls_a_verb_that_there_is(name: str):
-    script = ROOT / name
-    assert os.access(script, os.X_OK) and script.read_bytes().startswith(b"#!/usr/bin/env bash\nset -euo pipefail\n")
-    subprocess.run(["bash", "-n", script], check=True)
-    words = shlex.split(script.read_text().splitlines()[-1])
-    assert words[:4] == ["exec", ".venv/bin/python", "-m", "lbr"] and words[-1] == "$@"
-    given = dict(zip(words[5:-1:2], words[6:-1:2], strict=True))
-    kind, first, last, dataset = SCRIPTS[name]
-    assert words[4] == kind and kind in {**STAGES, **OTHERS}
-    assert (given.get("--from"), given.get("--until")) == (first, last)
-    config = load_config(ROOT / given["--config"])
-    assert config.dataset.name == dataset and given["--config"] == f"configs/{dataset}.yaml"
-    assert config.candidates.name == "progressive" and config.localization.matcher.name == "instancewise"
-
-
-@pytest.mark.parametrize("name", ["train_aachen", "run_loc_aachn"])
-def test_a_script_passes_on_its_arguments_from_any_folder(name: str, tmp_path: Path):
-    """To a dataset that is not there: one line says so, and where it was looked for."""
-    if not (ROOT / ".venv/bin/python").exists():
-        pytest.skip("no .venv in the checkout")
-    done = subprocess.run(
-        [ROOT / name, f"dataset.root={tmp_path / 'nowhere'}", f"workspace={tmp_path / 'work'}"], cwd=tmp_path,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2 and str(tmp_path / "nowhere") in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "work").exists()
 
 
 def test_keypoints_of_instances_are_favoured_when_asked_for(own: Path, capsys: pytest.CaptureFixture):
