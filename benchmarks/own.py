@@ -27,7 +27,7 @@ from lbr.stylization.folder import write_image
 OUT = Path(__file__).resolve().parents[1] / "outputs" / "own-benchmark"
 PLACES = {"strecha-dev": (0.02, 0.2), "street-dev": (0.25, 2.0)}  # the limit that counts (m, deg)
 FROM_NOTHING = "strecha-dev"
-OF_QUERIES = ("features-query*", "predictions-query*", "runs")  # what is made anew when queries are others
+OF_QUERIES = ("features-query*", "predictions-query*", "recognition", "recognition.manifest.json", "runs")  # made anew
 
 
 def run() -> str:
