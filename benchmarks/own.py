@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import SHARED, table
+from benchmarks.photographs import accuracy
 from lbr.config import load_config
 from lbr.io.images import read_image
 from lbr.pipeline.stage import Context
@@ -84,13 +85,6 @@ def _row(folder: Path, limit: tuple[float, float]) -> list[str]:
     workspace = Workspace(folder, "default")
     report = json.loads(workspace.report.read_text())
     records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
-    scores = report["scores"]["all"]
-    errors = np.array([[q["position_m"], q["rotation_deg"]] for q in report["queries"].values()])
     first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
-    within = round(scores["recall"][0] / 100 * scores["num"])
-    return [
-        f"{100 * scores['median_m']:.2f} cm, {scores['median_deg']:.3f} deg",
-        f"{within}/{scores['num']} in {100 * limit[0]:g} cm, {limit[1]:g} deg",
-        f"{100 * errors[:, 0].max():.2f} cm, {errors[:, 1].max():.3f} deg",
-        f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance",
-    ]
+    compared = f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance"
+    return [*accuracy(report, limit), compared]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,12 +47,17 @@ def _measure(title: str, data: str, overrides: list[str], hloc: str, limit: tupl
         evaluate(context.workspace, context.dataset.truth, config.evaluation)
         report = json.loads(context.workspace.report.read_text())
         lines = context.workspace.localizations.read_text().splitlines()
+    said = np.median([json.loads(line)["position_std_m"] for line in lines])
+    return [title, *accuracy(report, limit), f"{100 * said:.2f} cm", hloc]
+
+
+def accuracy(report: dict[str, Any], limit: tuple[float, float]) -> list[str]:
+    """Median error, how many are within `limit` (m, deg; the first threshold of the report), and largest error."""
     scores = report["scores"]["all"]
     errors = np.array([[q["position_m"], q["rotation_deg"]] for q in report["queries"].values()])
-    said = np.median([json.loads(line)["position_std_m"] for line in lines])
     within = round(scores["recall"][0] / 100 * scores["num"])
     return [
-        title, f"{100 * scores['median_m']:.2f} cm, {scores['median_deg']:.3f} deg",
-        f"{within}/{scores['num']} within {100 * limit[0]:g} cm, {limit[1]} deg",
-        f"{100 * errors[:, 0].max():.2f} cm, {errors[:, 1].max():.3f} deg", f"{100 * said:.2f} cm", hloc,
-    ]  # fmt: skip
+        f"{100 * scores['median_m']:.2f} cm, {scores['median_deg']:.3f} deg",
+        f"{within}/{scores['num']} within {100 * limit[0]:g} cm, {limit[1]:g} deg",
+        f"{100 * errors[:, 0].max():.2f} cm, {errors[:, 1].max():.3f} deg",
+    ]

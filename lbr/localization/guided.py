@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from lbr.io.colmap import project
 from lbr.localization.correspondences import quality_of
 from lbr.mapping.map import Map
-from lbr.matching.descriptors import as_float32
+from lbr.matching.descriptors import as_float32, with_float32
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
 ASIDE = np.array([[1.0, 0.6], [-1.0, -0.6]])  # directions in which nothing but chance matches are looked for
@@ -64,7 +64,7 @@ def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     return Guide(
         points.astype(np.int64), np.asarray(scene.points[points], np.float64), np.cumsum(count) - count, count,
         as_float32(scene.descriptors[observation[order]]), seen_in[order],
-        replace(query, descriptors=as_float32(query.descriptors)), cKDTree(query.keypoints),
+        with_float32(query), cKDTree(query.keypoints),
     )  # fmt: skip
 
 

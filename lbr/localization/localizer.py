@@ -21,7 +21,7 @@ from lbr.localization.refine import Refined, RefinementSettings, refine_with_fra
 from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
-from lbr.matching.descriptors import as_float32
+from lbr.matching.descriptors import with_float32
 from lbr.matching.nearest import NearestSettings
 from lbr.parallel import num_cores, single_blas_thread
 from lbr.types import Candidates, LocalFeatures, Localization, Matches, PoseEstimate, Status
@@ -107,7 +107,7 @@ class Localizer:
     def new_search(self, features: LocalFeatures, camera: Camera | None, name: str) -> Search | Localization:
         """The search for one query, not begun; its failed result where nothing can be searched for."""
         log = Log()
-        features = replace(features, descriptors=as_float32(features.descriptors))
+        features = with_float32(features)
         camera = camera or guess_camera(*features.image_size)
         if not camera.is_known:
             log.notes.append(f"focal length not given: estimated from {camera.source} {camera.focal[0]:.0f} px")

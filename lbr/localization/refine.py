@@ -117,8 +117,8 @@ def _moved(
     moved = [_refined_within(pairs, estimate, limit, settings)]
     if radius >= WIDE * settings.max_error_px:
         camera = replace(estimate.camera, source="given")  # whatever its focal length was, it is not sampled again
-        settings_within = SAMPLES.model_copy(update={"max_error_px": limit})
-        sampled = estimate_pose(pairs, camera, settings_within, 0, with_covariance=False)
+        sampling = SAMPLES.model_copy(update={"max_error_px": limit})
+        sampled = estimate_pose(pairs, camera, sampling, 0, with_covariance=False)
         if sampled is not None:
             sampled = replace(sampled, camera=estimate.camera)
             moved.append(_refined_within(pairs, sampled, limit, settings))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+
+from lbr.types import LocalFeatures
 
 SIGN_AND_NUMBER = np.int32(-0x70000001)  # 0x8fffffff: without what the sign leaves in the bits of the exponent
 BIAS = np.float32(2.0**112)  # the exponents of float16 and float32 begin 112 apart
+INFINITE = 2.0**16  # what infinity and nan of float16 would become, or more
 
 
 def as_float32(descriptors: np.ndarray) -> np.ndarray:
-    """float32 [N, D] of finite float16 descriptors, as files and maps hold them, exactly; others by a plain cast.
+    """float32 [N, D] of float16 descriptors, as files and maps hold them, exactly; others by a plain cast.
 
-    The bits are moved to where float32 has them: numpy's own conversion takes six times as long.
+    The bits are moved to where float32 has them: numpy's own conversion, which those that are not finite are left to,
+    takes several times as long.
     """
     if descriptors.dtype != np.float16:
         return descriptors.astype(np.float32, copy=False)
@@ -20,4 +26,10 @@ def as_float32(descriptors: np.ndarray) -> np.ndarray:
     bits &= SIGN_AND_NUMBER
     numbers = bits.view(np.float32)
     numbers *= BIAS
-    return numbers
+    finite = not numbers.size or max(numbers.max(), -numbers.min()) < INFINITE
+    return numbers if finite else descriptors.astype(np.float32)
+
+
+def with_float32(features: LocalFeatures) -> LocalFeatures:
+    """The features with descriptors `as_float32`, so that many comparisons convert them once."""
+    return replace(features, descriptors=as_float32(features.descriptors))

@@ -7,13 +7,12 @@ matched as if there were none (METHOD.md 9).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from lbr.matching.descriptors import as_float32
+from lbr.matching.descriptors import with_float32
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from lbr.matching.nearest import BLOCK_ROWS, Nearest, NearestSettings, match_descriptors
 from lbr.settings import Settings
@@ -47,7 +46,7 @@ class InstanceWise:
         """Matches of a with b, those of shared instances first; scores are cosines."""
         if self._engine is not None:
             return match_by_instance(a, b, self._engine.match, self.settings.min_features)
-        a, b = (replace(one, descriptors=as_float32(one.descriptors)) for one in (a, b))
+        a, b = (with_float32(one) for one in (a, b))
         shared = shared_instances(a, b, self.settings.min_features)
         inside = _match_inside(a, b, shared, self.settings.within)
         return with_the_rest(a, b, inside, self._across.match)

@@ -26,6 +26,7 @@ from lbr.localization.cameras import SharedCamera
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
 from lbr.matching import Matcher, MatcherConfig, make_matcher
+from lbr.matching.descriptors import with_float32
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import Asked, SearchedScene
@@ -204,8 +205,8 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 
     def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item
-        a = _as_float32(self.read(first))
-        return matches_to_arrays({b: self.matcher.match(a, _as_float32(self.read(b))) for b in partners})
+        a = with_float32(self.read(first))
+        return matches_to_arrays({b: self.matcher.match(a, with_float32(self.read(b))) for b in partners})
 
 
 @dataclass
@@ -316,10 +317,6 @@ def _explains_more(found: Localization, other: Localization) -> bool:
     if other.status not in TRUSTED or found.estimate is None or other.estimate is None:
         return True
     return found.estimate.num_inliers > MORE * other.estimate.num_inliers
-
-
-def _as_float32(features: LocalFeatures) -> LocalFeatures:
-    return replace(features, descriptors=features.descriptors.astype(np.float32))
 
 
 def group_pairs(pairs: list[Pair]) -> dict[str, tuple[str, tuple[str, ...]]]:

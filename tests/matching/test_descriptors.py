@@ -13,6 +13,12 @@ def test_every_finite_number_of_float16_is_converted_exactly():
     assert np.array_equal(found.view(np.uint32), finite.astype(np.float32).view(np.uint32)), "to the bit, -0 too"
 
 
+def test_what_is_not_finite_stays_so():
+    broken = np.array([[np.nan, 1.0], [np.inf, -np.inf]], np.float16)
+    assert np.array_equal(as_float32(broken), broken.astype(np.float32), equal_nan=True)
+    assert as_float32(np.array([[65504, -65504]], np.float16)).tolist() == [[65504.0, -65504.0]]
+
+
 def test_what_is_there_is_not_copied_and_nothing_is_written_to():
     single = np.ones((3, 4), np.float32)
     assert as_float32(single) is single

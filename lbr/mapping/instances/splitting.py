@@ -143,7 +143,7 @@ def _foliage(texture: Texture, least: float) -> np.ndarray:
     shown = texture.views > 0
     share = (green & shown).sum(axis=0) / np.maximum(shown.sum(axis=0), 1)
     width = max(1, round(least))
-    painted = ndimage.binary_opening(ndimage.median_filter(share, width // 2) > PAINTED, np.ones(width, bool))
+    painted = ndimage.binary_opening(ndimage.median_filter(share, max(1, width // 2)) > PAINTED, np.ones(width, bool))
     return green & ~painted
 
 
