@@ -13,13 +13,15 @@ import numpy as np
 from pydantic import Field
 
 from lbr.localization.correspondences import lift, seeded_clusters
-from lbr.localization.pnp import PnpSettings, estimate_pose
+from lbr.localization.pnp import PnpSettings, estimate_pose, reprojection_errors
 from lbr.localization.refine import Refined
 from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
 
 INSTANCE = "instance "  # how the sources of steps of instances begin
+SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
+ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
 OUTDONE = "verified, but another step finds what stands out more"
 
 
@@ -154,6 +156,7 @@ class Search:
     evidence: float = 0.0  # of the step that the best attempt is from
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
+    judged: list[Attempt] = field(default_factory=list)  # by refinement, whatever it made of them
 
     def __post_init__(self) -> None:
         self.limits = self.settings.verification
@@ -298,9 +301,29 @@ class Search:
         if not hopeful:
             return attempt
         with self.log.timed("refine"):
+            before = self._judged_before(attempt)
+            if before is not None:
+                self.log.count("refined_before")
+                return replace(attempt, hopeful=True, refined=before.refined, verified=before.verified)
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
         enough = attempt.kept >= limits.min_kept and attempt.stands_out(limits)
-        return replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
+        attempt = replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
+        self.judged.append(attempt)
+        return attempt
+
+    def _judged_before(self, attempt: Attempt) -> Attempt | None:
+        """The strongest of the earlier attempts that came to the pose of this one, when they are ENOUGH_TIMES.
+
+        Step after step of a weak query finds one pose again, whose refinement costs most and says what it said.
+        """
+        inliers = attempt.pairs.select(attempt.estimate.inliers)
+        same = [one for one in self.judged if one.refined is not None and self._fit(inliers, one.refined.estimate)]
+        return max(same, key=self._strength) if len(same) >= ENOUGH_TIMES else None
+
+    def _fit(self, pairs: Correspondences, estimate: PoseEstimate) -> bool:
+        """Whether a pose projects SAME_POSE of the pairs within the error of RANSAC."""
+        errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+        return float(np.mean(errors <= self.settings.pnp.max_error_px)) >= SAME_POSE
 
     def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)

@@ -253,6 +253,25 @@ def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
     assert found.reference == "there" and found.status is Status.REFINED
 
 
+def test_a_pose_that_was_refined_twice_is_not_refined_again(two_places: TwoPlaces):
+    """Four images of one place share no point, so each finds its pose; an image of another place comes in between."""
+    seen = {f"here{i}": np.arange(20 * i, 20 * i + 20) for i in range(4)} | {"there": np.arange(150, 300)}
+    limits = {"min_support": 10_000, "hopeful_inliers": 8, "weak_inliers": 8}
+    compare = Comparing(scene_of(two_places, seen, there=["there"]), settings(verification=limits))
+    inner, refined = compare.localizer._refined, []
+
+    def remembering(features: LocalFeatures, attempt: Any) -> Any:
+        refined.append(compare.localizer.scene.names[attempt.reference])
+        return inner(features, attempt)
+
+    compare.localizer._refined = remembering  # type: ignore[method-assign]
+    steps = Steps(["here0"], ["here1"], ["here2"], ["there"], ["here3"])
+    found = compare(two_places.query({"here": 80, "there": 12}, {}), steps)
+    assert refined == ["here0", "here1", "there"] and found.counts["refined_before"] == 2
+    assert [step.inliers for step in found.steps] == [20, 20, 20, 12, 20]
+    assert all("beyond chance after refinement" in step.outcome for step in found.steps), "also where it was not run"
+
+
 @pytest.fixture
 def looks_alike(two_places: TwoPlaces) -> Comparing:
     """A localizer for which refinement keeps 10 inliers only where the first place was matched."""
