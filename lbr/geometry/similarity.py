@@ -65,16 +65,18 @@ def fit_poses(
     """The similarity b_from_a of cameras known in both frames, from their positions and rotations together.
 
     centres: of a and of b, [N, 3]; rotations: cam_from_a and cam_from_b, [N, 3, 3]. Each kind of evidence weighs by the
-    variance of its own residuals, so few or collinear cameras are held by their rotations.
+    variance of its own residuals, so few or collinear cameras are held by their rotations. All rotations together count
+    as one: a principal point that is off turns all cameras alike, which their residuals do not show.
     """
     source, target = centres
     turned = np.swapaxes(rotations[1], 1, 2) @ rotations[0]  # b_from_a, as each camera has it
+    mean = turned.mean(0)
     radius = float(((target - target.mean(0)) ** 2).sum(1).mean())
     weight = radius
-    found = fit_similarity(source, target, weight * turned.sum(0))
+    found = fit_similarity(source, target, weight * mean)
     for _ in range(num_rounds - 1):
         position = float(((found.apply(source) - target) ** 2).sum(1).mean())
         rotation = float((rotation_angle(turned @ found.R.T) ** 2).mean())
         weight = float(np.clip(position / max(rotation, 1e-12), 1e-4 * radius, 1e2 * radius))
-        found = fit_similarity(source, target, weight * turned.sum(0))
+        found = fit_similarity(source, target, weight * mean)
     return found
