@@ -77,7 +77,7 @@ def test_noisy_collinear_cameras_are_held_by_their_rotations():
 
 
 def test_a_turn_that_all_cameras_share_does_not_turn_the_world():
-    """Cameras of one direction whose principal point is off: by 0.3 deg all together, where each is good to 0.02 deg."""
+    """Cameras of one direction whose principal point is off: by 0.3 deg all together, each by 0.02 deg more."""
     rng = np.random.default_rng(5)
     centres, _ = cameras(20, rng)
     ahead = np.stack([random_rotation(np.random.default_rng(6))] * 20)
