@@ -81,6 +81,7 @@ class Attempt:
     """A pose by RANSAC, the pairs it is from, the db image that supports it most.
 
     refined: what refinement made of it, None when it was not tried (`hopeful` false) or came to nothing.
+    repeats: that is what it had made of an earlier attempt at the same pose.
     """
 
     estimate: PoseEstimate
@@ -90,6 +91,7 @@ class Attempt:
     hopeful: bool = False
     refined: Refined | None = None
     verified: bool = False
+    repeats: bool = False
 
     def has_support(self, limits: VerificationSettings) -> bool:
         return self.estimate.num_inliers >= limits.min_inliers and self.reference_inliers >= limits.min_image_inliers
@@ -258,14 +260,15 @@ class Search:
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
         """The pose of one place, judged; None when there is none.
 
-        Where support verifies, and a first pose has little of it, a second one is drawn from closer pairs.
+        Where support verifies, and a first pose has little of it and is new, a second one is drawn from closer pairs.
         """
         with self.log.timed("pose"):
             pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
             if self.settings.min_track_length > 2:
                 pairs = pairs.select(self.scene.track_lengths[pairs.point_index] >= self.settings.min_track_length)
         first = self._estimated(pairs, self.settings.pnp)
-        if self.settings.verification.sure_significance is None or (first is not None and self._is_sure(first)):
+        wanted = self.settings.verification.sure_significance
+        if wanted is None or (first is not None and (first.repeats or self._is_sure(first))):
             return first
         closer = self.settings.pnp.model_copy(update={"max_error_px": self.settings.pnp.max_error_px / 2})
         return self._better(first, self._estimated(pairs, closer))
@@ -304,7 +307,7 @@ class Search:
             before = self._judged_before(attempt)
             if before is not None:
                 self.log.count("refined_before")
-                return replace(attempt, hopeful=True, refined=before.refined, verified=before.verified)
+                return replace(attempt, hopeful=True, refined=before.refined, verified=before.verified, repeats=True)
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
         enough = attempt.kept >= limits.min_kept and attempt.stands_out(limits)
         attempt = replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
