@@ -13,11 +13,11 @@ from lbr.geometry.pose import Pose
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.cloud import cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
-from lbr.mapping.instances.pieces import occupied
+from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import Canvas, Texture, paint
-from lbr.mapping.instances.views import level_pose, view_of
+from lbr.mapping.instances.views import View, level_pose, view_of
 from lbr.mapping.instances.walls import Wall, find_walls
 from tests.street import CAMERA, Street, corner, row
 
@@ -180,6 +180,49 @@ def test_a_car_that_stands_in_one_photograph_is_background(street: Street, made:
     assert car.sum() > 800 and np.mean(ids[car] == 0) > 0.7
     undisturbed, _ = ids_of(bare, *made, 2)
     assert np.mean(undisturbed[car] > 0) > 0.85, "it is the photograph that tells"
+
+
+def looking(x: float, y: float, yaw_deg: float) -> Pose:
+    """cam_from_world of a camera 1.6 m high that looks level, `yaw_deg` east of north."""
+    east, north = np.sin(np.radians(yaw_deg)), np.cos(np.radians(yaw_deg))
+    R = np.array([[north, -east, 0], [0, 0, -1], [east, north, 0]])
+    return Pose(R, -R @ np.array([x, y, 1.6]))
+
+
+def test_a_photograph_is_asked_for_the_pieces_before_it_whatever_points_it_shares(made: tuple[Scene, Found]):
+    scene, found = made
+    unseen = Found(np.zeros_like(found.labels), found.num, found.pieces)
+    before = [{number for number, _ in task_of(scene, unseen, image).pieces} for image in range(12)]
+    assert set.union(*before) == set(range(1, found.num + 1)) and any(len(ids) < found.num for ids in before)
+    pieces = [piece for _, piece in found.pieces]
+    level = scene.ground.level_from_world
+    shares = {}
+    for place in ((4.5, -11, 0), (4.5, -44, 0), (4.5, -11, 180), (4.5, 11, 180), (4.5, -0.2, 0)):
+        pose = looking(*place)
+        shares[place] = shares_of_view(pieces, CAMERA, Pose(pose.R @ level.T, pose.t))
+    near, far, turned, behind, touching = shares.values()
+    assert 0.3 < near.max() < 1
+    areas = np.array([np.prod(piece.canvas.size) * piece.canvas.cell**2 for piece in pieces])
+    np.testing.assert_allclose(far, areas * (230 / 44) ** 2 / (320 * 240), rtol=0.1)
+    assert not turned.any() and not behind.any() and not touching.any()
+
+
+def test_what_is_seen_from_far_off_is_told_by_its_coarse_picture():
+    """Bricks that no pixel resolves: the picture of the wall is compared as the photograph has it, not cell by cell."""
+    rng, step, distance = np.random.default_rng(0), 4, 46.0
+    cell = distance / CAMERA.params[0] / step
+    bricks = np.clip(rng.normal(128, 60, (120, 240)), 0, 255).astype(np.uint8)
+    lab = np.dstack([bricks, np.full((120, 240, 2), 128, np.uint8)])
+    wall = Wall(np.zeros(2), np.array([0.0, -1.0]), np.arange(20), (-6.0, 6.0), reach=10.0)
+    canvas = Canvas(-120 * cell, 1.6 + 60 * cell, cell, (240, 120))
+    piece = Piece(wall, canvas, lab, np.ones((120, 240), bool), np.full((120, 240), 0.2, np.float32), wall.points,
+                  np.arange(4))  # fmt: skip
+    photograph = np.full((240, 320, 3), 128, np.float32)
+    photograph[105:135, 130:190, 0] = cv2.resize(bricks, (60, 30), interpolation=cv2.INTER_AREA)
+    view = View(photograph, CAMERA, looking(0, -distance, 0))
+    ids = label_pixels(view, [(3, piece)], np.zeros((0, 2)), np.zeros(0, np.int64), CAMERA.size)
+    assert np.mean(ids[107:133, 132:188] == 3) > 0.95
+    assert np.mean(ids[:100] == 3) == 0 and np.mean(ids[:, :120] == 3) == 0
 
 
 def test_poses_and_points_a_little_off():

@@ -11,7 +11,7 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground, ground_across, ground_of, refine_up
 from lbr.mapping.instances.cloud import Cloud, cloud_of
 from lbr.mapping.instances.kmeans import cluster_points
-from lbr.mapping.instances.pieces import Piece, attach, cut_wall, images_showing, joined, ordered
+from lbr.mapping.instances.pieces import Piece, attach, cut_wall, images_showing, joined, ordered, shares_of_view
 from lbr.mapping.instances.settings import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.texture import Canvas, Texture, canvas_of, stretches
 from lbr.mapping.instances.views import level_pose, sightings, small_size
@@ -20,6 +20,7 @@ from lbr.mapping.map import Map
 from lbr.types import Camera, Pose
 
 NEIGHBOURS = 30  # covisible images whose pieces may be in view too
+IN_VIEW = 0.01  # of a photograph: pieces that would fill so much of it may be in view, whatever points it shares
 IMAGES_PER_CLUSTER = 3
 
 
@@ -134,7 +135,8 @@ def find_clusters(scene: Scene, settings: KMeansInstances, seed: int) -> Found:
 
 
 def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
-    """What one image's labelling needs. The pieces that may be in view are those that it or a covisible image sees."""
+    """What one image's labelling needs. The pieces that may be in view are those that it or a covisible image sees, and
+    those that lie before it: from far off or from the side a facade has no point in common with the views of it."""
     span, camera = scene.map.observations(image), scene.map.camera(image)
     labels = found.labels[scene.map.point_index[span]]
     scale = np.array(small_size(camera)) / np.array(camera.size)
@@ -142,7 +144,8 @@ def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
     for other in scene.map.covisible(image)[0][:NEIGHBOURS]:
         near.append(found.labels[scene.map.point_index[scene.map.observations(int(other))]])
     ids = set(np.unique(np.concatenate(near)).tolist())
-    pieces = [(number, piece) for number, piece in found.pieces if number in ids]
-    keypoints = np.asarray(scene.map.keypoints[span], np.float64) * scale
     pose = level_pose(scene.map, image, scene.ground)
+    fills = shares_of_view([piece for _, piece in found.pieces], camera, pose) >= IN_VIEW
+    pieces = [known for known, fill in zip(found.pieces, fills, strict=True) if fill or known[0] in ids]
+    keypoints = np.asarray(scene.map.keypoints[span], np.float64) * scale
     return ImageTask(scene.map.names[image], camera, pose, pieces, keypoints, labels, bool(found.pieces))

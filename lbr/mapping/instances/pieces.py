@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from lbr.geometry.pose import Pose
+from lbr.io.colmap import cam_from_img
 from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.settings import FacadeInstances
 from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import MARGIN, Canvas, Texture
 from lbr.mapping.instances.walls import Wall
+from lbr.types import Camera
 
 BEFORE = 0.14  # of the viewing distance: what stands so near before a piece is part of it (a balcony, a relief)
 BESIDE = 0.06  # a piece ends so far beside the outermost of its points
 LOWEST, TRIM = 2, 0.05  # ... at this percentile of their heights, but no higher than so much over the wall's bottom
+BEHIND = 0.05  # of the viewing distance: what has a corner nearer to the camera's plane is not projected
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
 COVERED, MIN_AREA = (
@@ -44,6 +49,30 @@ class Piece:
     support: np.ndarray
     points: np.ndarray
     images: np.ndarray
+
+    @cached_property
+    def corners(self) -> np.ndarray:
+        """float64 [4, 3] of its canvas, level frame."""
+        u = self.canvas.left + np.array([0, 1]) * self.canvas.size[0] * self.canvas.cell
+        heights = self.canvas.top - np.array([0, 1]) * self.canvas.size[1] * self.canvas.cell
+        ground = self.wall.origin + u[:, None] * self.wall.along
+        return np.array([[*at, height] for at in ground.tolist() for height in heights.tolist()])
+
+
+def shares_of_view(pieces: Sequence[Piece], camera: Camera, pose: Pose) -> np.ndarray:
+    """float64 [K]: the share of the photograph of a camera at cam_from_level `pose` that each piece would fill, were
+    nothing before it; 0 for one that is seen from behind or reaches behind the camera."""
+    if not pieces:
+        return np.zeros(0)
+    corners = np.stack([piece.corners for piece in pieces])
+    seen = pose.apply(corners.reshape(-1, 3)).reshape(corners.shape)
+    reach = np.array([piece.wall.reach for piece in pieces])
+    before = (seen[..., 2] > BEHIND * reach[:, None]).all(axis=1)
+    before &= np.array([(pose.centre[:2] - p.wall.origin) @ p.wall.outward > 0 for p in pieces])
+    flat = seen[..., :2] / np.maximum(seen[..., 2:], BEHIND * reach[:, None, None])
+    low, high = cam_from_img(camera, np.array([[0.0, 0.0], camera.size]))
+    box = np.clip(flat.max(axis=1), low, high) - np.clip(flat.min(axis=1), low, high)
+    return np.where(before, np.prod(box / (high - low), axis=1), 0.0)
 
 
 def images_showing(points: np.ndarray, seen: sparse.csr_matrix) -> np.ndarray:

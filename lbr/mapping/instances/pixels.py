@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from lbr.mapping.instances.pieces import BEHIND as BEHIND_CAMERA
 from lbr.mapping.instances.pieces import Piece
 from lbr.mapping.instances.texture import FLAT, likeness
 from lbr.mapping.instances.views import View
@@ -102,11 +103,28 @@ def _evidence(view: View, piece: Piece) -> tuple[np.ndarray, np.ndarray] | None:
         return cv2.remap(picture, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     known = inside & (sampled(piece.shown.astype(np.uint8)) > 0)
-    says = _agreement(view.lab[box], sampled(piece.lab).astype(np.float32), known) + _support(sampled(piece.support))
+    picture = _as_coarse(piece, _step(column, known, 1), _step(row, known, 0))
+    says = _agreement(view.lab[box], sampled(picture), known) + _support(sampled(piece.support))
     shape = view.lab.shape[:2]
     evidence, depths = np.full(shape, NOTHING, np.float32), np.full(shape, np.inf, np.float32)
     evidence[box], depths[box] = np.where(known, says, NOTHING), np.where(inside, depth, np.inf)
     return evidence, depths
+
+
+def _step(cells: np.ndarray, known: np.ndarray, axis: int) -> int:
+    """How many cells of the canvas there are from one pixel to the next, at the median; at least 1."""
+    both = np.delete(known, 0, axis) & np.delete(known, -1, axis)
+    steps = np.abs(np.diff(np.where(known, cells, 0), axis=axis))[both]
+    return max(1, round(float(np.median(steps)))) if len(steps) else 1
+
+
+def _as_coarse(piece: Piece, columns: int, rows: int) -> np.ndarray:
+    """The picture of a piece float32 [H, W, 3] as a photograph from far off or from the side has it: each cell the mean
+    of so many `columns` and `rows` around it, of those that are known."""
+    shown = piece.shown.astype(np.float32)
+    weight = cv2.blur(shown, (columns, rows))[..., None]
+    total = cv2.blur(piece.lab * shown[..., None], (columns, rows))
+    return np.where(weight > 0, total / np.maximum(weight, 1e-6), piece.lab).astype(np.float32)
 
 
 def _meet(view: View, piece: Piece, box: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,20 +142,16 @@ def _meet(view: View, piece: Piece, box: tuple[slice, slice]) -> tuple[np.ndarra
 def _box_in_view(view: View, piece: Piece) -> tuple[slice, slice] | None:
     """The part of the photograph where a piece may be, from the corners of its canvas; None when it shows none of
     it."""
-    wall, canvas = piece.wall, piece.canvas
+    wall = piece.wall
     if (view.pose.centre[:2] - wall.origin) @ wall.outward <= 0:
         return None  # seen from behind
     height, width = view.lab.shape[:2]
-    u = canvas.left + np.array([0, 1]) * canvas.size[0] * canvas.cell
-    z = canvas.top - np.array([0, 1]) * canvas.size[1] * canvas.cell
-    ground = wall.origin + u[:, None] * wall.along
-    corners = np.array([[*at, top] for at in ground.tolist() for top in z.tolist()])
-    depth = view.pose.apply(corners)[:, 2]
+    depth = view.pose.apply(piece.corners)[:, 2]
     if (depth <= 0).all():
         return None
-    if (depth < 0.05 * wall.reach).any():
+    if (depth < BEHIND_CAMERA * wall.reach).any():
         return np.s_[0:height, 0:width]  # it reaches behind the camera: anywhere
-    xy = view.project(corners)
+    xy = view.project(piece.corners)
     low = np.clip(np.floor(xy.min(axis=0)) - WINDOW, 0, [width, height]).astype(int)
     high = np.clip(np.ceil(xy.max(axis=0)) + WINDOW, 0, [width, height]).astype(int)
     return None if (high - low < WINDOW).any() else np.s_[low[1] : high[1], low[0] : high[0]]
