@@ -1,6 +1,8 @@
 """What each part is worth, on the demo town: search, matching, refinement, number of keypoints, quality of the labels.
 
-Every variant localizes the same queries in the same map (those with fewer keypoints in maps of their own).
+Every variant localizes the same queries in the same map (those with fewer keypoints in maps of their own). Those that
+search are the means of SAMPLINGS runs with other random samples: forty queries of a condition are few, and at night
+one or two of them go the one way or the other with the samples that are drawn.
 """
 
 from __future__ import annotations
@@ -44,9 +46,13 @@ OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network's
 DEMO_KEYPOINTS = 2048
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
-WRONG, DRAWS = 0.3, 6  # share of the labels, times that other ones are drawn: one draw says little
+WRONG = 0.3  # of the labels; other ones in every sampling
+SAMPLINGS = 6
 
 Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
+
+
+ONCE: tuple[None] = (None,)  # a search through all db images takes ten times as long, and draws more samples
 
 
 @dataclass
@@ -64,23 +70,23 @@ def run() -> str:
     context = prepared(())
     vocabulary = load_vocabulary(context)
     truth = partial(_true_labels, context, vocabulary)
-    wrong = [partial(_wrong_labels, vocabulary.num_classes, draw) for draw in range(DRAWS)]
+    wrong = [partial(_wrong_labels, vocabulary.num_classes, sampling) for sampling in range(SAMPLINGS)]
     plain = _by_score(context, DEMO_KEYPOINTS)
     rows = [
-        _row("keypoints by score: exhaustive, plain, not refined", plain, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED)),
-        _row("... refined", plain, (*EXHAUSTIVE, *BY_INLIERS)),
-        _row("... verified by support", plain, (*EXHAUSTIVE, "localization.max_clusters=10")),
+        _row("keypoints by score: exhaustive, plain, not refined", plain, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), ONCE),
+        _row("... refined", plain, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
+        _row("... verified by support", plain, (*EXHAUSTIVE, "localization.max_clusters=10"), ONCE),
         _row("keypoints by score: progressive, instance-wise", plain, ()),
-        _row("... no labels, global search", plain, (), lambda name, found: None),
-        _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED)),
-        _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS)),
-        _row("as published", context, OUR_COSINES, config_file=PUBLISHED),
+        _row("... no labels, global search", plain, (), [_no_labels]),
+        _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), ONCE),
+        _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
+        _row("as published", context, OUR_COSINES, ONCE, PUBLISHED),
         _row("progressive, plain", context, PLAIN),
         _row("progressive, instance-wise, not refined", context, (*UNREFINED, *FEW_INLIERS)),
         _row("progressive, instance-wise (default)", context, ()),
-        _row("... labels true", context, (), truth),
-        *(_row(f"... {WRONG:.0%} of the labels wrong, draw {k}", context, (), draw) for k, draw in enumerate(wrong)),
-        _row("... no labels, global search", context, (), lambda name, found: None),
+        _row("... labels true", context, (), [truth] * SAMPLINGS),
+        _row(f"... {WRONG:.0%} of the labels wrong", context, (), wrong),
+        _row("... no labels, global search", context, (), [_no_labels]),
     ]
     for count in KEYPOINTS:
         fewer = prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
@@ -113,36 +119,44 @@ def prepared(overrides: tuple[str, ...]) -> Context:
 
 
 def _row(
-    name: str, context: Context, overrides: tuple[str, ...], relabel: Relabel | None = None, config_file: Path = CONFIG
-) -> list[str]:
+    name: str, context: Context, overrides: tuple[str, ...], relabels: Sequence[Relabel | None] = (None,) * SAMPLINGS,
+    config_file: Path = CONFIG,
+) -> list[str]:  # fmt: skip
+    """relabels: of each sampling, of which there are as many."""
     base = context.config
     given = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
-    config = load_config(config_file, given)
-    results, seconds = _localize(context, config, relabel)
     conditions = {query.name: query.condition for query in context.dataset.queries}
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
-    for result, second in zip(results, seconds, strict=True):
-        spent[conditions[result.query]].append(second)
-    recall, compared, wrong = outcome(context, results)
+    samplings = []
+    for sampling, relabel in enumerate(relabels):
+        results, seconds = _localize(context, load_config(config_file, (*given, f"seed={sampling}")), relabel)
+        samplings.append(results)
+        for result, second in zip(results, seconds, strict=True):
+            spent[conditions[result.query]].append(second)
+    recall, compared, wrong = outcome(context, *samplings)
     row = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
     print(f"| {' | '.join(row)} |", flush=True)  # what is stopped has told what it found
     return row
 
 
-def outcome(context: Context, results: Sequence[Localization]) -> tuple[list[str], list[str], str]:
-    """Of each condition, in their order, recall and the share of the db images compared; of all: refined and wrong."""
+def outcome(context: Context, *samplings: Sequence[Localization]) -> tuple[list[str], list[str], str]:
+    """Of each condition, in their order, recall and the share of the db images compared, the means of the samplings; of
+    all of them together: refined and wrong."""
     queries = {q.name: q.condition for q in context.dataset.queries}
     truth = {n: p for n, p in read_poses(context.dataset.truth).items() if n in queries}
-    errors = pose_errors({r.query: r.estimate.pose for r in results if r.estimate}, truth)
-    scores = score_by_condition(errors, queries, context.config.evaluation.thresholds)
-    conditions = sorted(set(queries.values()))
-    recall = [" / ".join(f"{v:.1f}" for v in scores[c].recall) for c in conditions]
-    tried = [np.mean([len(r.tried) for r in results if queries[r.query] == c]) for c in conditions]
-    compared = [f"{100 * number / len(context.dataset.db_names):.1f} %" for number in tried]
-    refined = {r.query for r in results if r.status == "refined"}
-    far = (errors.position_m > 5) | (errors.rotation_deg > 10)
-    wrong = sum(name in refined for name, is_far in zip(errors.names, far, strict=True) if is_far)
-    return recall, compared, f"{wrong} of {len(refined)}"
+    conditions, recall, wrong, refined = sorted(set(queries.values())), [], 0, 0
+    for results in samplings:
+        errors = pose_errors({r.query: r.estimate.pose for r in results if r.estimate}, truth)
+        scores = score_by_condition(errors, queries, context.config.evaluation.thresholds)
+        recall.append([scores[c].recall for c in conditions])
+        names = {r.query for r in results if r.status == "refined"}
+        far = (errors.position_m > 5) | (errors.rotation_deg > 10)
+        wrong += sum(name in names for name, is_far in zip(errors.names, far, strict=True) if is_far)
+        refined += len(names)
+    tried = [[len(r.tried) for results in samplings for r in results if queries[r.query] == c] for c in conditions]
+    compared = [f"{100 * np.mean(number) / len(context.dataset.db_names):.1f} %" for number in tried]
+    means = [" / ".join(f"{v:.1f}" for v in of_condition) for of_condition in np.mean(recall, axis=0)]
+    return means, compared, f"{wrong} of {refined}"
 
 
 def _localize(context: Context, config: Config, relabel: Relabel | None) -> tuple[list[Localization], list[float]]:
@@ -161,6 +175,10 @@ def _localize(context: Context, config: Config, relabel: Relabel | None) -> tupl
             results.append(localizer.localize_features(asked.features, query.camera, query.name, asked.candidates))
             seconds.append(time.process_time() - start)
     return results, seconds
+
+
+def _no_labels(name: str, found: InstancePrediction) -> None:
+    """Nothing was recognised."""
 
 
 def _true_labels(
