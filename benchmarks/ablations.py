@@ -46,8 +46,8 @@ OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network's
 DEMO_KEYPOINTS = 2048
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
-WRONG = 0.3  # of the labels; other ones in every sampling
 SAMPLINGS = 6
+WRONG, DRAWS = 0.3, 6  # share of the labels, and times that other ones are, each with all samplings
 
 Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
 
@@ -70,7 +70,7 @@ def run() -> str:
     context = prepared(())
     vocabulary = load_vocabulary(context)
     truth = partial(_true_labels, context, vocabulary)
-    wrong = [partial(_wrong_labels, vocabulary.num_classes, sampling) for sampling in range(SAMPLINGS)]
+    wrong = [partial(_wrong_labels, vocabulary.num_classes, draw) for draw in range(DRAWS) for _ in range(SAMPLINGS)]
     plain = _by_score(context, DEMO_KEYPOINTS)
     rows = [
         _row("keypoints by score: exhaustive, plain, not refined", plain, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), ONCE),
@@ -122,14 +122,15 @@ def _row(
     name: str, context: Context, overrides: tuple[str, ...], relabels: Sequence[Relabel | None] = (None,) * SAMPLINGS,
     config_file: Path = CONFIG,
 ) -> list[str]:  # fmt: skip
-    """relabels: of each sampling, of which there are as many."""
+    """relabels: of each run; their samplings take turns."""
     base = context.config
     given = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
     conditions = {query.name: query.condition for query in context.dataset.queries}
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
     samplings = []
-    for sampling, relabel in enumerate(relabels):
-        results, seconds = _localize(context, load_config(config_file, (*given, f"seed={sampling}")), relabel)
+    for number, relabel in enumerate(relabels):
+        config = load_config(config_file, (*given, f"seed={number % SAMPLINGS}"))
+        results, seconds = _localize(context, config, relabel)
         samplings.append(results)
         for result, second in zip(results, seconds, strict=True):
             spent[conditions[result.query]].append(second)

@@ -22,6 +22,7 @@ from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortc
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.descriptors import with_float32
+from lbr.matching.instancewise import InstanceWise
 from lbr.matching.nearest import NearestSettings
 from lbr.parallel import num_cores, single_blas_thread
 from lbr.types import Candidates, LocalFeatures, Localization, Matches, PoseEstimate, Status
@@ -115,7 +116,7 @@ class Localizer:
             return Localization(name, Status.FAILED, problem, camera=camera, notes=tuple(log.notes))
         return Search(
             self.scene, features, camera, self.settings, f"{self.seed}/{name}",
-            lambda images: self._match(features, images),
+            partial(self._match, features),
             partial(self._refined, features) if self.settings.refinement.enabled else None, log,
         )  # fmt: skip
 
@@ -127,10 +128,16 @@ class Localizer:
         else:
             yield from candidates
 
-    def _match(self, features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
-        """The query with each db image; threads take images, so that the matrix products need none of their own."""
+    def _match(self, features: LocalFeatures, images: Sequence[int], doubtful: bool = False) -> list[Matches]:
+        """The query with each db image; threads take images, so that the matrix products need none of their own.
+
+        doubtful: the images are not those of an instance of the query, so that its labels may be wrong.
+        """
+        match = self._matcher.match
+        if doubtful and isinstance(self._matcher, InstanceWise):
+            match = self._matcher.match_doubtful
         with single_blas_thread():
-            return list(self._threads.map(lambda i: self._matcher.match(features, self.scene.features(i)), images))
+            return list(self._threads.map(lambda i: match(features, self.scene.features(i)), images))
 
     def _map_extractor(self) -> Extractor:
         if self._extractor is None:

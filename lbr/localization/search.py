@@ -140,7 +140,8 @@ class Log:
 
 @dataclass(eq=False)
 class Search:
-    """One query against the map. `match` compares it with db images (indices) at once, in their order.
+    """One query against the map. `match` compares it with db images (indices) at once, in their order; the second
+    argument tells that they are not those of an instance.
 
     refine: what refinement makes of an attempt, None when nothing; no function at all when it is switched off.
     best: the verified attempt, or of those that are not the one with most inliers.
@@ -151,7 +152,7 @@ class Search:
     camera: Camera
     settings: SearchSettings
     seed: str
-    match: Callable[[Sequence[int]], list[Matches]]
+    match: Callable[[Sequence[int], bool], list[Matches]]
     refine: Callable[[Attempt], Refined | None] | None
     log: Log
     best: Attempt | None = None
@@ -172,8 +173,9 @@ class Search:
             images = self._new_images(candidates)
             if not images:
                 continue
+            doubtful = not candidates.source.startswith(INSTANCE)
             with self.log.timed("match"):
-                self.matched.update(zip(images, self.match(images), strict=True))
+                self.matched.update(zip(images, self.match(images, doubtful), strict=True))
             self.limits = self.settings.verification.of_step(candidates.source)
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)

@@ -7,6 +7,7 @@ matched as if there were none (METHOD.md 9).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ class InstanceWiseSettings(Settings):
     """within: how features of one instance are matched; across: how what is left is. ratio and distance as there.
 
     engine: a learned matcher that does both instead, called once for each shared instance and once for the rest.
+    rename_matches: what `InstanceWise.match_doubtful` takes to name an instance anew; null: nothing does.
     """
 
     name: Literal["instancewise"] = "instancewise"
@@ -32,6 +34,7 @@ class InstanceWiseSettings(Settings):
     across: NearestSettings = NearestSettings(ratio=0.8)
     engine: LightGlueSettings | None = None
     min_features: int = Field(default=1, ge=1, description="of an instance in each image, for it to be matched inside")
+    rename_matches: int | None = Field(default=4, ge=1)
 
 
 class InstanceWise:
@@ -50,6 +53,31 @@ class InstanceWise:
         shared = shared_instances(a, b, self.settings.min_features)
         inside = _match_inside(a, b, shared, self.settings.within)
         return with_the_rest(a, b, inside, self._across.match)
+
+    def match_doubtful(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
+        """As `match`, where nothing but its labels says that b should show the instances of a: those that it does not
+        show are named by what they match (`renamed`), and matched once more."""
+        found = self.match(a, b)
+        least = self.settings.rename_matches
+        named = None if least is None else renamed(a, b, found, least)
+        return found if named is None else self.match(named, b)
+
+
+def renamed(a: LocalFeatures, b: LocalFeatures, found: Matches, least: int) -> LocalFeatures | None:
+    """a with other labels: each of its instances that b does not show is the one of b that most of its matches are
+    with, if they are `least` or more and no less than half of those with any instance. None where that changes none.
+    """
+    if a.labels is None or b.labels is None:
+        return None
+    ours, theirs = a.labels[found.indices[:, 0]], b.labels[found.indices[:, 1]]
+    strange = (ours > 0) & (theirs > 0) & ~np.isin(ours, b.labels)
+    names = np.arange(a.labels.max(initial=0) + 1)
+    for instance in np.unique(ours[strange]):
+        votes = np.bincount(theirs[strange & (ours == instance)])
+        if votes.max() >= max(least, votes.sum() / 2):
+            names[instance] = votes.argmax()
+    labels = names[a.labels].astype(a.labels.dtype)
+    return None if np.array_equal(labels, a.labels) else replace(a, labels=labels)
 
 
 def match_by_instance(

@@ -41,11 +41,13 @@ class Comparing:
     def __init__(self, scene: Map, options: LocalizationSettings | None = None) -> None:
         self.localizer = Localizer(scene, options, threads=1)
         self.compared: list[str] = []
+        self.doubted: list[bool] = []
         inner = self.localizer._match
 
-        def match(features: LocalFeatures, images: Sequence[int]) -> list[Matches]:
+        def match(features: LocalFeatures, images: Sequence[int], doubtful: bool = False) -> list[Matches]:
             self.compared += [scene.names[i] for i in images]
-            return inner(features, images)
+            self.doubted += [doubtful] * len(images)
+            return inner(features, images, doubtful)
 
         self.localizer._match = match  # type: ignore[method-assign]
 
@@ -71,6 +73,13 @@ def test_no_further_step_is_asked_for_once_a_pose_is_verified(world: ExactWorld)
     assert found.status is Status.REFINED and max(errors(found)) < 1e-6
     assert steps.taken == 1 and compare.compared == db(3) and found.tried == tuple(db(3))
     assert found.counts["candidates"] == 1 and len(found.steps) == 1
+
+
+def test_labels_are_doubted_where_no_instance_named_the_images(world: ExactWorld):
+    compare = Comparing(world.map(), settings(**NEVER))
+    sources = (("db/0.png", "instance 3"), ("db/1.png", "global"))
+    compare(world.features(POSE), [Candidates((name,), (0.0,), source) for name, source in sources])
+    assert compare.compared == db(0, 1) and compare.doubted == [False, True]
 
 
 def test_an_early_pose_compares_fewer_images_than_exhaustive_search(world: ExactWorld):

@@ -17,6 +17,7 @@ from lbr.matching.instancewise import (
     InstanceWiseSettings,
     _groups,
     match_by_instance,
+    renamed,
     shared_instances,
 )
 from lbr.matching.nearest import Nearest, NearestSettings, match_descriptors
@@ -169,6 +170,42 @@ def test_wrong_labels_cost_little(seed: int):
     found = InstanceWise(InstanceWiseSettings()).match(features(a[order], wrong[order]), features(b, truth))
     right = order[found.indices[:, 0]] == found.indices[:, 1]
     assert right.sum() >= 0.95 * 900 and right.mean() > 0.98
+
+
+def test_an_instance_under_a_strange_name_is_known_by_its_matches():
+    """So noisy that most features stand out among those of their wall, but not among all."""
+    rng = np.random.default_rng(0)
+    walls = unit_rows(400, 64, rng)
+    a = walls + rng.normal(size=walls.shape).astype(np.float32) * 0.15
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    truth = np.repeat([1, 2, 3, 0], 100)
+    names = np.array([0, 9, 2, 8])  # the first and third are taken for walls that b does not show
+    options = InstanceWiseSettings(within=NearestSettings(), across=NearestSettings(ratio=0.75), rename_matches=4)
+    ours, theirs = features(a, names[truth]), features(walls, truth)
+    by_name, doubtful = (m(ours, theirs) for m in (InstanceWise(options).match, InstanceWise(options).match_doubtful))
+    right = [found.indices[found.indices[:, 0] == found.indices[:, 1], 0] for found in (by_name, doubtful)]
+    num = [[np.count_nonzero(truth[rows] == wall) for wall in (1, 2, 3)] for rows in right]
+    assert num[0][1] > 95 and max(num[0][0], num[0][2]) < 90 and min(num[1]) > 95
+    for settings in (options.model_copy(update={"rename_matches": n}) for n in (None, 101)):
+        same = InstanceWise(settings).match_doubtful(ours, theirs)
+        assert as_pairs(same) == as_pairs(by_name)
+
+
+def test_what_is_named_anew():
+    b = features(unit_rows(12, 8, np.random.default_rng(0)), [1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0])
+    pairs = np.stack([np.arange(12), np.arange(12)], 1).astype(np.int32)
+    found = Matches(pairs, np.ones(12, np.float32))
+
+    def labels(least: int, *of_a: int) -> list[int] | None:
+        named = renamed(features(b.descriptors, of_a), b, found, least)
+        return None if named is None else named.labels.tolist()
+
+    assert labels(3, *[7] * 4, *[2] * 4, *[0] * 4) == [1] * 4 + [2] * 4 + [0] * 4
+    assert labels(5, *[7] * 4, *[2] * 4, *[0] * 4) is None, "four matches of five"
+    assert labels(3, *[2] * 4, *[1] * 4, *[0] * 4) is None, "b shows both: their names stay"
+    assert labels(3, *[0] * 4, *[2] * 4, *[7] * 4) is None, "the background has no name to give or to be given"
+    assert labels(2, 7, 7, 7, 0, 7, 7, 0, 0, *[0] * 4) == [1, 1, 1, 0, 1, 1, 0, 0] + [0] * 4, "most of its matches"
+    assert renamed(features(b.descriptors), b, found, 1) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"ratio": 0.6}, {"mutual": False}], ids=str)
