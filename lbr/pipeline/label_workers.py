@@ -74,7 +74,7 @@ class LabelImage(Worker[ImageTask]):
         size = (photograph.shape[1], photograph.shape[0])
         if item.by_planes:
             view = view_of(photograph, item.camera, item.pose)
-            ids = label_pixels(view, item.pieces, item.keypoints, item.labels, size)
+            ids = label_pixels(view, item.pieces, item.keypoints, item.labels, size, item.unseen)
         else:
             ids = spread_labels(item.keypoints, item.labels, small_size(item.camera), size)
         write_mask(mask_path(self.folder, item.name), ids, self.vocabulary)

@@ -38,7 +38,7 @@ def ids_of(street: Street, scene: Scene, found: Found, image: int) -> tuple[np.n
     photograph, true = street.photograph(list(street.poses)[image])
     task = task_of(scene, found, image)
     view = view_of(photograph, CAMERA, task.pose)
-    return label_pixels(view, task.pieces, task.keypoints, task.labels, CAMERA.size), true
+    return label_pixels(view, task.pieces, task.keypoints, task.labels, CAMERA.size, task.unseen), true
 
 
 def scores(street: Street, scene: Scene, found: Found, images: range) -> tuple[float, float, list[set[int]]]:
@@ -194,6 +194,8 @@ def test_a_photograph_is_asked_for_the_pieces_before_it_whatever_points_it_share
     unseen = Found(np.zeros_like(found.labels), found.num, found.pieces)
     before = [{number for number, _ in task_of(scene, unseen, image).pieces} for image in range(12)]
     assert set.union(*before) == set(range(1, found.num + 1)) and any(len(ids) < found.num for ids in before)
+    assert [task_of(scene, unseen, image).unseen for image in range(12)] == before
+    assert not any(task_of(scene, found, image).unseen for image in range(12)), "all are seen by a covisible image"
     pieces = [piece for _, piece in found.pieces]
     level = scene.ground.level_from_world
     shares = {}
@@ -220,9 +222,25 @@ def test_what_is_seen_from_far_off_is_told_by_its_coarse_picture():
     photograph = np.full((240, 320, 3), 128, np.float32)
     photograph[105:135, 130:190, 0] = cv2.resize(bricks, (60, 30), interpolation=cv2.INTER_AREA)
     view = View(photograph, CAMERA, looking(0, -distance, 0))
-    ids = label_pixels(view, [(3, piece)], np.zeros((0, 2)), np.zeros(0, np.int64), CAMERA.size)
-    assert np.mean(ids[107:133, 132:188] == 3) > 0.95
-    assert np.mean(ids[:100] == 3) == 0 and np.mean(ids[:, :120] == 3) == 0
+    no_points = np.zeros((0, 2)), np.zeros(0, np.int64), CAMERA.size
+    for unseen in ((), {3}):
+        ids = label_pixels(view, [(3, piece)], *no_points, unseen)
+        assert np.mean(ids[107:133, 132:188] == 3) > 0.95
+        assert np.mean(ids[:100] == 3) == 0 and np.mean(ids[:, :120] == 3) == 0
+
+
+def test_a_bare_wall_is_not_taken_for_a_piece_that_no_point_tells_of(street: Street, made: tuple[Scene, Found]):
+    """The piece may stand hidden behind it."""
+    scene, found = made
+    task = task_of(scene, found, 5)
+    no_points = np.zeros((0, 2)), np.zeros(0, np.int64), CAMERA.size
+    photograph, true = street.photograph(list(street.poses)[5])
+    bare = photograph.copy()
+    bare[true > 0] = photograph[true > 0].mean(axis=0)
+    for picture, shown in ((photograph, True), (bare, False)):
+        ids = label_pixels(view_of(picture, CAMERA, task.pose), task.pieces, *no_points, {n for n, _ in task.pieces})
+        assert (np.mean(ids[true > 0] > 0) > 0.8) == shown and (shown or not ids.any())
+    assert label_pixels(view_of(bare, CAMERA, task.pose), task.pieces, *no_points).any(), "where points tell of them"
 
 
 def test_poses_and_points_a_little_off():

@@ -51,9 +51,9 @@ class Found:
 @dataclass(frozen=True, eq=False)
 class ImageTask:
     """What the labelling of one image needs: camera and cam_from_level; the pieces that may be in view, by id; its
-    keypoints float [N, 2] in pixels of its small copy, with the ids int [N] of their points. by_planes: whether the
-    method has
-    planes."""
+    keypoints float [N, 2] in pixels of its small copy, with the ids int [N] of their points. unseen: ids of pieces
+    that lie before the camera, but that neither it nor a covisible image sees a point of. by_planes: whether the method
+    has planes."""
 
     name: str
     camera: Camera
@@ -61,6 +61,7 @@ class ImageTask:
     pieces: list[tuple[int, Piece]]
     keypoints: np.ndarray
     labels: np.ndarray
+    unseen: frozenset[int]
     by_planes: bool
 
 
@@ -148,4 +149,5 @@ def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
     fills = shares_of_view([piece for _, piece in found.pieces], camera, pose) >= IN_VIEW
     pieces = [known for known, fill in zip(found.pieces, fills, strict=True) if fill or known[0] in ids]
     keypoints = np.asarray(scene.map.keypoints[span], np.float64) * scale
-    return ImageTask(scene.map.names[image], camera, pose, pieces, keypoints, labels, bool(found.pieces))
+    unseen = frozenset(number for number, _ in pieces) - ids
+    return ImageTask(scene.map.names[image], camera, pose, pieces, keypoints, labels, unseen, bool(found.pieces))

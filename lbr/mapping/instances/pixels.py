@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from lbr.mapping.instances.views import View
 
 WINDOW = 9  # pixels of the small photograph
 ALIKE = 0.3  # a correlation above speaks for the piece, below against it
+DETAILED, LEAST_ALIKE = 0.3, 0.3  # share of a piece with detail, mean correlation there: no point need tell of it
 FLAT_PRIOR = 0.12  # what a place without detail says
 NEAR_POINT, FAR_POINT = 0.05, 0.2  # from a point of the piece, in shares of the viewing distance
 OTHER_COLOUR = 14.0, 30.0  # difference in a, b that begins to tell, that tells all
@@ -33,13 +34,19 @@ def label_pixels(
     keypoints: np.ndarray,
     labels: np.ndarray,
     size: tuple[int, int],
+    unseen: Collection[int] = (),
 ) -> np.ndarray:
     """Ids uint16 [H, W] of a photograph of (width, height) `size`; 0 is background.
 
     pieces: (id, piece), those that may be in view. keypoints: float [N, 2], pixels of the small photograph, with the
-    ids int [N] of their points (0: of no instance).
+    ids int [N] of their points (0: of no instance). unseen: ids of which no point tells that they are in view: the
+    photograph must show them by itself, as a wall without detail before them might be anything.
     """
-    found = [(number, *seen) for number, piece in pieces if (seen := _evidence(view, piece)) is not None]
+    found = [
+        (number, *seen)
+        for number, piece in pieces
+        if (seen := _evidence(view, piece, alone=number in unseen)) is not None
+    ]
     if not found:
         return np.zeros(size[::-1], np.uint16)
     scores = _nearest_first(np.stack([e for _, e, _ in found]), np.stack([d for _, _, d in found]))
@@ -86,9 +93,9 @@ def guided(guide: np.ndarray, values: np.ndarray) -> np.ndarray:
     return mean(slope) * guide + mean(mean_v - slope * mean_g)
 
 
-def _evidence(view: View, piece: Piece) -> tuple[np.ndarray, np.ndarray] | None:
+def _evidence(view: View, piece: Piece, alone: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """(evidence float32 [H, W] for the piece, NOTHING outside of it; depth float32 [H, W]); None when it is not in
-    view."""
+    view. alone: whether the likeness must tell that it is."""
     box = _box_in_view(view, piece)
     if box is None:
         return None
@@ -103,8 +110,11 @@ def _evidence(view: View, piece: Piece) -> tuple[np.ndarray, np.ndarray] | None:
         return cv2.remap(picture, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     known = inside & (sampled(piece.shown.astype(np.uint8)) > 0)
-    picture = _as_coarse(piece, _step(column, known, 1), _step(row, known, 0))
-    says = _agreement(view.lab[box], sampled(picture), known) + _support(sampled(piece.support))
+    picture = sampled(_as_coarse(piece, _step(column, known, 1), _step(row, known, 0)))
+    alike, deviation = likeness(view.lab[box][..., 0], np.where(known, picture[..., 0], view.lab[box][..., 0]), WINDOW)
+    if alone and not _is_told(alike[known], deviation[known]):
+        return None
+    says = _agreement(view.lab[box], picture, alike, deviation) + _support(sampled(piece.support))
     shape = view.lab.shape[:2]
     evidence, depths = np.full(shape, NOTHING, np.float32), np.full(shape, np.inf, np.float32)
     evidence[box], depths[box] = np.where(known, says, NOTHING), np.where(inside, depth, np.inf)
@@ -157,10 +167,14 @@ def _box_in_view(view: View, piece: Piece) -> tuple[slice, slice] | None:
     return None if (high - low < WINDOW).any() else np.s_[low[1] : high[1], low[0] : high[0]]
 
 
-def _agreement(lab: np.ndarray, predicted: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _is_told(alike: np.ndarray, deviation: np.ndarray) -> bool:
+    """Whether enough of what a piece would show has detail, and is alike. Of its pixels: float32 [N] each."""
+    detailed = deviation > FLAT
+    return bool(np.mean(detailed) >= DETAILED and np.mean(alike[detailed]) >= LEAST_ALIKE)
+
+
+def _agreement(lab: np.ndarray, predicted: np.ndarray, alike: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """What likeness to the picture says, -1..1: of the pattern where there is one, and of the colour."""
-    filled = np.where(known, predicted[..., 0], lab[..., 0])
-    alike, deviation = likeness(lab[..., 0], filled, WINDOW)
     detailed = np.clip(deviation / (2 * FLAT), 0, 1)
     says = detailed * np.clip(2.5 * (alike - ALIKE), -1, 1) + (1 - detailed) * FLAT_PRIOR
     blurred = cv2.blur(lab[..., 1:] - predicted[..., 1:], (5, 5))
