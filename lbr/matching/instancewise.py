@@ -56,11 +56,17 @@ class InstanceWise:
 
     def match_doubtful(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
         """As `match`, where nothing but its labels says that b should show the instances of a: those that it does not
-        show are named by what they match (`renamed`), and matched once more."""
-        found = self.match(a, b)
-        least = self.settings.rename_matches
+        show are named by what they match (`renamed`), and matched inside; what is left stays as it was."""
+        a, b = (with_float32(one) for one in (a, b))
+        found, least = self.match(a, b), self.settings.rename_matches
         named = None if least is None else renamed(a, b, found, least)
-        return found if named is None else self.match(named, b)
+        if named is None or named.labels is None:
+            return found
+        names = np.unique(named.labels[named.labels != a.labels])
+        shared = np.intersect1d(names, shared_instances(named, b, self.settings.min_features))
+        inside = _match_inside(named, b, shared, self.settings.within)
+        free = ~np.any([np.isin(found.indices[:, side], inside.indices[:, side]) for side in (0, 1)], axis=0)
+        return _joined(inside, Matches(found.indices[free], found.scores[free]))
 
 
 def renamed(a: LocalFeatures, b: LocalFeatures, found: Matches, least: int) -> LocalFeatures | None:

@@ -117,10 +117,13 @@ def test_few_features_and_none(num_a: int, num_b: int, instances: int, seed: int
 @pytest.mark.parametrize("seed", range(3))
 def test_each_feature_is_matched_once(seed: int):
     a, b = two_images(400, 300, 20, seed)
-    found = InstanceWise(InstanceWiseSettings()).match(a, b)
-    assert len(found) > 50
-    for side in found.indices.T:
-        assert len(np.unique(side)) == len(found)
+    matcher = InstanceWise(InstanceWiseSettings(rename_matches=1))
+    strange = features(b.descriptors, np.where(b.labels > 10, b.labels + 30, b.labels))
+    assert as_pairs(matcher.match(a, strange)) != as_pairs(matcher.match_doubtful(a, strange)), "some are renamed"
+    for found in (matcher.match(a, b), matcher.match_doubtful(a, strange)):
+        assert len(found) > 50
+        for side in found.indices.T:
+            assert len(np.unique(side)) == len(found)
 
 
 @pytest.mark.parametrize("unlabelled", ["a", "b", "both", "background"])
