@@ -26,7 +26,8 @@ class InstanceWiseSettings(Settings):
     """within: how features of one instance are matched; across: how what is left is. ratio and distance as there.
 
     engine: a learned matcher that does both instead, called once for each shared instance and once for the rest.
-    rename_matches: what `InstanceWise.match_doubtful` takes to name an instance anew; null: nothing does.
+    rename_matches: what `InstanceWise.match_doubtful` takes to name an instance anew; null: nothing does, as where there
+    is an engine.
     """
 
     name: Literal["instancewise"] = "instancewise"
@@ -59,7 +60,7 @@ class InstanceWise:
         show are named by what they match (`renamed`), and matched inside; what is left stays as it was."""
         a, b = (with_float32(one) for one in (a, b))
         found, least = self.match(a, b), self.settings.rename_matches
-        named = None if least is None else renamed(a, b, found, least)
+        named = None if least is None or self._engine is not None else renamed(a, b, found, least)
         if named is None or named.labels is None:
             return found
         names = np.unique(named.labels[named.labels != a.labels])
