@@ -26,8 +26,8 @@ class InstanceWiseSettings(Settings):
     """within: how features of one instance are matched; across: how what is left is. ratio and distance as there.
 
     engine: a learned matcher that does both instead, called once for each shared instance and once for the rest.
-    rename_matches: what `InstanceWise.match_doubtful` takes to name an instance anew; null: nothing does, as where there
-    is an engine.
+    rename_matches: what `InstanceWise.match_doubtful` takes to name an instance anew; null: nothing does, nor where
+    there is an engine.
     """
 
     name: Literal["instancewise"] = "instancewise"
