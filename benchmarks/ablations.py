@@ -47,12 +47,10 @@ DEMO_KEYPOINTS = 2048
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
 SAMPLINGS = 6
-WRONG, DRAWS = 0.3, 6  # share of the labels, and times that other ones are, each with all samplings
+ONCE: tuple[None] = (None,)  # what compares ten times as many images draws more samples, and takes as much longer
+WRONG, DRAWS = 0.3, 6  # share of the labels, and times that other ones are drawn, each with all samplings
 
 Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
-
-
-ONCE: tuple[None] = (None,)  # a search through all db images takes ten times as long, and draws more samples
 
 
 @dataclass
@@ -127,26 +125,26 @@ def _row(
     given = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
     conditions = {query.name: query.condition for query in context.dataset.queries}
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
-    samplings = []
+    runs = []
     for number, relabel in enumerate(relabels):
         config = load_config(config_file, (*given, f"seed={number % SAMPLINGS}"))
         results, seconds = _localize(context, config, relabel)
-        samplings.append(results)
+        runs.append(results)
         for result, second in zip(results, seconds, strict=True):
             spent[conditions[result.query]].append(second)
-    recall, compared, wrong = outcome(context, *samplings)
+    recall, compared, wrong = outcome(context, *runs)
     row = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
     print(f"| {' | '.join(row)} |", flush=True)  # what is stopped has told what it found
     return row
 
 
-def outcome(context: Context, *samplings: Sequence[Localization]) -> tuple[list[str], list[str], str]:
-    """Of each condition, in their order, recall and the share of the db images compared, the means of the samplings; of
-    all of them together: refined and wrong."""
+def outcome(context: Context, *runs: Sequence[Localization]) -> tuple[list[str], list[str], str]:
+    """Of each condition, in their order, recall and the share of the db images compared, the means of the runs; of all
+    of them together: refined and wrong."""
     queries = {q.name: q.condition for q in context.dataset.queries}
     truth = {n: p for n, p in read_poses(context.dataset.truth).items() if n in queries}
     conditions, recall, wrong, refined = sorted(set(queries.values())), [], 0, 0
-    for results in samplings:
+    for results in runs:
         errors = pose_errors({r.query: r.estimate.pose for r in results if r.estimate}, truth)
         scores = score_by_condition(errors, queries, context.config.evaluation.thresholds)
         recall.append([scores[c].recall for c in conditions])
@@ -154,7 +152,7 @@ def outcome(context: Context, *samplings: Sequence[Localization]) -> tuple[list[
         far = (errors.position_m > 5) | (errors.rotation_deg > 10)
         wrong += sum(name in names for name, is_far in zip(errors.names, far, strict=True) if is_far)
         refined += len(names)
-    tried = [[len(r.tried) for results in samplings for r in results if queries[r.query] == c] for c in conditions]
+    tried = [[len(r.tried) for results in runs for r in results if queries[r.query] == c] for c in conditions]
     compared = [f"{100 * np.mean(number) / len(context.dataset.db_names):.1f} %" for number in tried]
     means = [" / ".join(f"{v:.1f}" for v in of_condition) for of_condition in np.mean(recall, axis=0)]
     return means, compared, f"{wrong} of {refined}"

@@ -23,7 +23,7 @@ from lbr.types import Camera
 BEFORE = 0.14  # of the viewing distance: what stands so near before a piece is part of it (a balcony, a relief)
 BESIDE = 0.06  # a piece ends so far beside the outermost of its points
 LOWEST, TRIM = 2, 0.05  # ... at this percentile of their heights, but no higher than so much over the wall's bottom
-BEHIND = 0.05  # of the viewing distance: what has a corner nearer to the camera's plane is not projected
+BEHIND_CAMERA = 0.05  # of the viewing distance: what has a corner nearer to the camera's plane is not projected
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
 COVERED, MIN_AREA = (
@@ -67,9 +67,9 @@ def shares_of_view(pieces: Sequence[Piece], camera: Camera, pose: Pose) -> np.nd
     corners = np.stack([piece.corners for piece in pieces])
     seen = pose.apply(corners.reshape(-1, 3)).reshape(corners.shape)
     reach = np.array([piece.wall.reach for piece in pieces])
-    before = (seen[..., 2] > BEHIND * reach[:, None]).all(axis=1)
+    before = (seen[..., 2] > BEHIND_CAMERA * reach[:, None]).all(axis=1)
     before &= np.array([(pose.centre[:2] - p.wall.origin) @ p.wall.outward > 0 for p in pieces])
-    flat = seen[..., :2] / np.maximum(seen[..., 2:], BEHIND * reach[:, None, None])
+    flat = seen[..., :2] / np.maximum(seen[..., 2:], BEHIND_CAMERA * reach[:, None, None])
     low, high = cam_from_img(camera, np.array([[0.0, 0.0], camera.size]))
     box = np.clip(flat.max(axis=1), low, high) - np.clip(flat.min(axis=1), low, high)
     return np.where(before, np.prod(box / (high - low), axis=1), 0.0)

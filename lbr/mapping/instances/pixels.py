@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 import cv2
 import numpy as np
 
-from lbr.mapping.instances.pieces import BEHIND as BEHIND_CAMERA
-from lbr.mapping.instances.pieces import Piece
+from lbr.mapping.instances.pieces import BEHIND_CAMERA, Piece
 from lbr.mapping.instances.texture import FLAT, likeness
 from lbr.mapping.instances.views import View
 
@@ -110,8 +109,11 @@ def _evidence(view: View, piece: Piece, alone: bool) -> tuple[np.ndarray, np.nda
         return cv2.remap(picture, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     known = inside & (sampled(piece.shown.astype(np.uint8)) > 0)
+    if not known.any():
+        return None
     picture = sampled(_as_coarse(piece, _step(column, known, 1), _step(row, known, 0)))
-    alike, deviation = likeness(view.lab[box][..., 0], np.where(known, picture[..., 0], view.lab[box][..., 0]), WINDOW)
+    grey = view.lab[box][..., 0]
+    alike, deviation = likeness(grey, np.where(known, picture[..., 0], grey), WINDOW)
     if alone and not _is_told(alike[known], deviation[known]):
         return None
     says = _agreement(view.lab[box], picture, alike, deviation) + _support(sampled(piece.support))
