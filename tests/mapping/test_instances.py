@@ -201,7 +201,7 @@ def test_a_photograph_is_asked_for_the_pieces_before_it_whatever_points_it_share
     shares = {}
     for place in ((4.5, -11, 0), (4.5, -44, 0), (4.5, -11, 180), (4.5, 11, 180), (4.5, -0.2, 0)):
         pose = looking(*place)
-        shares[place] = shares_of_view(pieces, CAMERA, Pose(pose.R @ level.T, pose.t))
+        shares[place] = shares_of_view(found.outlines, CAMERA, Pose(pose.R @ level.T, pose.t))
     near, far, turned, behind, touching = shares.values()
     assert 0.3 < near.max() < 1
     areas = np.array([np.prod(piece.canvas.size) * piece.canvas.cell**2 for piece in pieces])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +12,17 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground, ground_across, ground_of, refine_up
 from lbr.mapping.instances.cloud import Cloud, cloud_of
 from lbr.mapping.instances.kmeans import cluster_points
-from lbr.mapping.instances.pieces import Piece, attach, cut_wall, images_showing, joined, ordered, shares_of_view
+from lbr.mapping.instances.pieces import (
+    Outlines,
+    Piece,
+    attach,
+    cut_wall,
+    images_showing,
+    joined,
+    ordered,
+    outlines_of,
+    shares_of_view,
+)
 from lbr.mapping.instances.settings import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.texture import Canvas, Texture, canvas_of, stretches
 from lbr.mapping.instances.views import level_pose, sightings, small_size
@@ -46,6 +57,11 @@ class Found:
     labels: np.ndarray
     num: int
     pieces: tuple[tuple[int, Piece], ...] = ()
+
+    @cached_property
+    def outlines(self) -> Outlines:
+        """Of the pieces, in their order."""
+        return outlines_of([piece for _, piece in self.pieces])
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +162,7 @@ def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
         near.append(found.labels[scene.map.point_index[scene.map.observations(int(other))]])
     ids = set(np.unique(np.concatenate(near)).tolist())
     pose = level_pose(scene.map, image, scene.ground)
-    fills = shares_of_view([piece for _, piece in found.pieces], camera, pose) >= IN_VIEW
+    fills = shares_of_view(found.outlines, camera, pose) >= IN_VIEW
     pieces = [known for known, fill in zip(found.pieces, fills, strict=True) if fill or known[0] in ids]
     keypoints = np.asarray(scene.map.keypoints[span], np.float64) * scale
     unseen = frozenset(number for number, _ in pieces) - ids

@@ -59,17 +59,35 @@ class Piece:
         return np.array([[*at, height] for at in ground.tolist() for height in heights.tolist()])
 
 
-def shares_of_view(pieces: Sequence[Piece], camera: Camera, pose: Pose) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Outlines:
+    """Where pieces are: their corners float64 [K, 4, 3], the origin and outward normal of their walls [K, 2], their
+    reach [K]; level frame."""
+
+    corners: np.ndarray
+    origin: np.ndarray
+    outward: np.ndarray
+    reach: np.ndarray
+
+
+def outlines_of(pieces: Sequence[Piece]) -> Outlines:
+    """Gathered once for all photographs that they may be in."""
+    return Outlines(
+        np.array([piece.corners for piece in pieces]).reshape(-1, 4, 3),
+        np.array([piece.wall.origin for piece in pieces]).reshape(-1, 2),
+        np.array([piece.wall.outward for piece in pieces]).reshape(-1, 2),
+        np.array([piece.wall.reach for piece in pieces], np.float64),
+    )
+
+
+def shares_of_view(outlines: Outlines, camera: Camera, pose: Pose) -> np.ndarray:
     """float64 [K]: the share of the photograph of a camera at cam_from_level `pose` that each piece would fill, were
     nothing before it; 0 for one that is seen from behind or reaches behind the camera."""
-    if not pieces:
-        return np.zeros(0)
-    corners = np.stack([piece.corners for piece in pieces])
-    seen = pose.apply(corners.reshape(-1, 3)).reshape(corners.shape)
-    reach = np.array([piece.wall.reach for piece in pieces])
-    before = (seen[..., 2] > BEHIND_CAMERA * reach[:, None]).all(axis=1)
-    before &= np.array([(pose.centre[:2] - p.wall.origin) @ p.wall.outward > 0 for p in pieces])
-    flat = seen[..., :2] / np.maximum(seen[..., 2:], BEHIND_CAMERA * reach[:, None, None])
+    seen = pose.apply(outlines.corners.reshape(-1, 3)).reshape(outlines.corners.shape)
+    nearest = BEHIND_CAMERA * outlines.reach[:, None]
+    before = (seen[..., 2] > nearest).all(axis=1)
+    before &= np.einsum("kd,kd->k", pose.centre[:2] - outlines.origin, outlines.outward) > 0
+    flat = seen[..., :2] / np.maximum(seen[..., 2:], nearest[..., None])
     low, high = cam_from_img(camera, np.array([[0.0, 0.0], camera.size]))
     box = np.clip(flat.max(axis=1), low, high) - np.clip(flat.min(axis=1), low, high)
     return np.where(before, np.prod(box / (high - low), axis=1), 0.0)
