@@ -16,6 +16,7 @@ from lbr.settings import Settings
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
 SHRINK = 0.4  # of the radius, from round to round
+NEARER = 0.5  # times as far as the frame that supports a pose most, others stand from it
 WIDE = 2.0  # times max_error_px: from there on most pairs are chance, and a pose is sampled from them
 SAMPLES = PnpSettings(min_iterations=20, max_iterations=200)
 
@@ -29,6 +30,7 @@ class RefinementSettings(Settings):
         default="guided", description="clurefpos: the published one (lbr.localization.clurefpos)"
     )
     covisible_frames: int = Field(default=20, ge=1)
+    near_frames: int = Field(default=8, ge=0, description="that a pose found from afar is refined with once more")
     max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="rotation between a frame and the estimate")
     radius_px: float = Field(default=24.0, gt=0, description="where a pose of few inliers is searched around")
     sure_inliers: int = Field(default=50, ge=1, description="a pose of so many is near: a third of it is enough")
@@ -70,11 +72,27 @@ def covisible_frames(
 
     support: int [I], inliers of the estimate by db image. Frames that look elsewhere are left out.
     """
+    return _sharing_points(scene, support, estimate, settings)[: settings.covisible_frames]
+
+
+def near_frames(scene: Map, support: np.ndarray, estimate: PoseEstimate, settings: RefinementSettings) -> np.ndarray:
+    """int [K]: of the frames that share points with the supporting ones, those that stand at less than NEARER the
+    distance of the one with most support from the estimate, nearest first. support as in `covisible_frames`."""
+    frames = _sharing_points(scene, support, estimate, settings)
+    distance = np.linalg.norm(scene.centres - estimate.pose.centre, axis=1)
+    nearer = frames[distance[frames] < NEARER * distance[support.argmax()]]
+    return nearer[np.argsort(distance[nearer], kind="stable")[: settings.near_frames]]
+
+
+def _sharing_points(
+    scene: Map, support: np.ndarray, estimate: PoseEstimate, settings: RefinementSettings
+) -> np.ndarray:
+    """int [K]: all frames that share points with the supporting images and look the same way, best first."""
     weight = support.astype(np.float64)
     score = scene.covisibility.T @ weight + weight * np.diff(scene.offsets)
     cosine = (np.einsum("nij,ij->n", scene.poses[:, :, :3], estimate.pose.R) - 1) / 2
     score[cosine < np.cos(np.radians(settings.max_angle_deg))] = 0
-    best = np.argsort(-score, kind="stable")[: settings.covisible_frames]
+    best = np.argsort(-score, kind="stable")
     return best[score[best] > 0]
 
 
@@ -84,12 +102,25 @@ def refine_with_frames(
     """Guided matching under the pose and non-linear refinement, in turn.
 
     pairs: those the estimate is from; they stay in the game as long as they fit, as guided ones may all be of one wall.
+    A pose found from afar is refined again with the frames near it alone, and taken if more supports it: the poses of a
+    map that drift (GPS and inertial ones by decimetres over a street) fit each other nearby, and pull apart from afar.
     None when a round finds no more than chance does, or too few pairs: the caller keeps what it had. The same pose
     gives the same result: samples are drawn in the order of quality with a fixed seed.
     """
-    frames = covisible_frames(scene, pairs.votes_by_image(estimate.inliers, len(scene)), estimate, settings)
-    guide = make_guide(scene, query, frames)
-    radii = search_radii(estimate.num_inliers, settings)
+    support = pairs.votes_by_image(estimate.inliers, len(scene))
+    guide = make_guide(scene, query, covisible_frames(scene, support, estimate, settings))
+    found = _search(guide, estimate, pairs, search_radii(estimate.num_inliers, settings), settings)
+    if found is None or not len(near := near_frames(scene, support, found.estimate, settings)):
+        return found
+    none = pairs.select(np.zeros(len(pairs), bool))
+    again = _search(make_guide(scene, query, near), found.estimate, none, search_radii(0, settings), settings)
+    return found if again is None or again.support <= found.support else again
+
+
+def _search(
+    guide: Guide, estimate: PoseEstimate, pairs: Correspondences, radii: list[float], settings: RefinementSettings
+) -> Refined | None:
+    """Guided matching and a new pose for each of the radii, the last of which settles it."""
     for radius in radii[:-1]:
         guided = match_beyond_chance(guide, estimate, radius, settings.caution, settings.wide_points)
         moved = None if guided is None else _moved(_with_equals(guided, pairs), estimate, radius, settings)

@@ -72,8 +72,7 @@ def georeference(
     gps = [positions[scene.names[i]] for i in known]
     origin, target, has_height = _on_earth(gps)
     poses = np.asarray(scene.poses, np.float64)
-    centres = -np.einsum("iba,ib->ia", poses[:, :, :3], poses[:, :, 3])
-    evidence = _Evidence(centres[known], target, has_height, estimate_up(poses[images, :, :3]))
+    evidence = _Evidence(scene.centres[known], target, has_height, estimate_up(poses[images, :, :3]))
     inside = _consensus(evidence, settings, np.random.default_rng([seed, place]))
     if np.count_nonzero(inside) < max(settings.min_images, (len(known) + 1) // 2):
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,11 @@ class Map:
 
     def pose(self, image: int) -> Pose:
         return Pose(self.poses[image, :, :3], self.poses[image, :, 3])
+
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """float64 [I, 3]: where the cameras stand."""
+        return -np.einsum("nji,nj->ni", self.poses[:, :, :3], self.poses[:, :, 3])
 
     def camera(self, image: int) -> Camera:
         return self.cameras[self.camera_index[image]]

@@ -44,12 +44,10 @@ class MapPlan:
 def plan_of(scene: Map, max_points: int = 400_000, place: int = 0, metres_per_unit: float | None = 1.0) -> MapPlan:
     """A place of a map seen from above: of other places it shows nothing, as their frames are others."""
     images, seen = scene.images_of(place), scene.points_of(place)
-    poses = np.asarray(scene.poses[images], np.float64)
-    rotations = poses[:, :, :3]
+    rotations = np.asarray(scene.poses[images, :, :3], np.float64)
     ground = ground_of(rotations)
     step = max(1, -(-len(seen) // max_points))
-    centres = -np.einsum("iba,ib->ia", rotations, poses[:, :, 3])
-    points, cameras = ground.flat(scene.points[seen[::step]]), ground.flat(centres)
+    points, cameras = ground.flat(scene.points[seen[::step]]), ground.flat(scene.centres[images])
     return MapPlan(ground, points, cameras, ground.flat(rotations[:, 2]), images, metres_per_unit)
 
 

@@ -1,13 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.colmap import project
+from lbr.io.colmap import ModelArrays, project
 from lbr.localization.correspondences import lift
 from lbr.localization.guided import guided_match, make_guide
 from lbr.localization.pnp import PnpSettings, estimate_pose
-from lbr.localization.refine import RefinementSettings, covisible_frames, refine_with_frames
-from lbr.mapping.map import Map
+from lbr.localization.refine import RefinementSettings, covisible_frames, near_frames, refine_with_frames
+from lbr.mapping.map import Map, build_map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
@@ -159,3 +161,53 @@ def test_too_few_pairs_leave_it_to_the_caller(world: ExactWorld, scene: Map):
     query = world.features(QUERY_POSE)
     estimate, pairs = localized(scene, query, [1, 2])
     assert refine_with_frames(scene, query.select(np.arange(3)), estimate, pairs, RefinementSettings()) is None
+
+
+DRIFT = np.array([0.15, 0, 0])  # of what far frames saw, in metres
+
+
+@pytest.fixture(scope="module")
+def drifting() -> tuple[ExactWorld, Map]:
+    """A map of poses that drift: frames from afar and the points that they alone see are off by DRIFT."""
+    rng = np.random.default_rng(0)
+    ahead = np.array([0, 0, 6.0])
+    poses = {f"db/far{i}.png": look_at(np.array([i - 1.0, 0, -14 - i]), ahead) for i in range(3)}
+    poses |= {f"db/near{i}.png": look_at(np.array([0.4 * i - 0.6, 0.1, 0]), ahead) for i in range(4)}
+    points = rng.uniform([-1.5, -1, 5], [1.5, 1, 7], (480, 3))
+    world = ExactWorld(points, unit_rows(480, 32, rng), CAMERA, poses)
+    far, near, both = np.split(rng.permutation(480), [150, 450])
+    seen = [np.r_[both, far if "far" in name else near] for name in poses]
+    model = ModelArrays(
+        tuple(poses), (CAMERA,) * 7, tuple(poses.values()), np.cumsum([0, *map(len, seen)]),
+        np.concatenate([project(CAMERA, p, points[i]) for p, i in zip(poses.values(), seen, strict=True)]),
+        np.concatenate(seen).astype(np.int32), points, np.zeros(480, np.float32),
+    )  # fmt: skip
+    exact = build_map(model, [world.descriptors[i] for i in seen], {})
+    moved_points, moved_poses = exact.points.copy(), exact.poses.copy()
+    moved_points[far] += DRIFT
+    moved_poses[:3, :, 3] -= exact.poses[:3, :, :3] @ DRIFT
+    return world, replace(exact, points=moved_points, poses=moved_poses)
+
+
+@pytest.mark.parametrize("images", [[0], [0, 1, 2]])
+def test_a_pose_from_afar_is_refined_with_the_frames_near_it(drifting: tuple[ExactWorld, Map], images: list[int]):
+    world, scene = drifting
+    pose = look_at(np.array([0.2, 0, -0.2]), np.array([0.1, 0, 6.0]))
+    query = world.features(pose, noise_px=0.3)
+    estimate, pairs = localized(scene, query, images)
+    off = [
+        pose_error(refine_with_frames(scene, query, estimate, pairs, settings).estimate.pose, pose)[0]
+        for settings in (RefinementSettings(near_frames=0), RefinementSettings())
+    ]
+    assert off[0] > 0.9 * np.linalg.norm(DRIFT) and off[1] < 0.01
+
+
+def test_near_frames_are_asked_for_where_support_is_far(drifting: tuple[ExactWorld, Map]):
+    _, scene = drifting
+    estimate = PoseEstimate(look_at(np.array([0.2, 0, -0.2]), np.array([0.1, 0, 6.0])), np.ones(4, bool), None, CAMERA)
+    settings = RefinementSettings(near_frames=2)
+    distance = [np.linalg.norm(scene.pose(i).centre - estimate.pose.centre) for i in range(7)]
+    far, near = np.eye(7, dtype=int)[0], np.eye(7, dtype=int)[5]
+    assert near_frames(scene, far, estimate, settings).tolist() == np.argsort(distance)[:2].tolist()
+    assert near_frames(scene, near, estimate, settings).tolist() == []
+    assert near_frames(scene, 0 * far, estimate, settings).tolist() == []
