@@ -21,21 +21,21 @@ class SiftSettings(ExtractorSettings):
     edge_threshold: float = Field(default=10.0, gt=0)
     octave_layers: int = Field(default=3, ge=1)
     sigma: float = Field(default=1.6, gt=0)
-    size_power: float = Field(default=1.0, ge=0, description="in the score; 0: OpenCV's, by contrast alone")
+    size_power: float = Field(default=0.0, ge=0, description="of the size in the score; 0: by contrast alone")
 
 
 class Sift:
     """SIFT (Lowe 2004) with the Hellinger kernel (RootSIFT: Arandjelovic and Zisserman, CVPR 2012).
 
-    Where there are more keypoints than wanted, contrast alone chooses small ones in sharp texture, of which fewest are
-    found again at night or from elsewhere: scores grow with the size (COLMAP goes by the size alone).
+    Where there are more keypoints than wanted, contrast alone chooses small ones in sharp texture. They are the precise
+    ones, which maps made of photographs alone want; large ones are found again at night (COLMAP goes by size alone).
     """
 
     def __init__(self, settings: SiftSettings) -> None:
         self.settings = settings
 
     def extract(self, image: np.ndarray) -> LocalFeatures:
-        """RGB uint8 [H, W, 3] -> features with 128-d float32 descriptors; scores are contrast times size in pixels."""
+        """RGB uint8 [H, W, 3] -> features with 128-d float32 descriptors; scores are contrast times size_px**size_power."""
         return extract_resized(image, self._detect, self.settings)
 
     def _detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

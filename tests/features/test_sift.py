@@ -74,9 +74,9 @@ def test_spread_changes_nothing_when_all_keypoints_are_kept():
 def test_large_keypoints_are_chosen_before_small_ones_of_the_same_contrast():
     small, large = grid((300, 200), 20), grid((300, 400), 60)
     image = np.concatenate([blobs((300, 200), small, 2), blobs((300, 400), large, 8)])
-    few = Sift(SiftSettings(spread_px=None, max_keypoints=len(large))).extract(image)
+    few = Sift(SiftSettings(spread_px=None, max_keypoints=len(large), size_power=1)).extract(image)
     assert np.mean(few.keypoints[:, 1] > 200) > 0.95
-    by_contrast = Sift(SiftSettings(spread_px=None, max_keypoints=len(large), size_power=0)).extract(image)
+    by_contrast = Sift(SiftSettings(spread_px=None, max_keypoints=len(large))).extract(image)
     assert np.mean(by_contrast.keypoints[:, 1] > 200) < 0.7
 
 
