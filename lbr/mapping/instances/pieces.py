@@ -26,10 +26,8 @@ LOWEST, TRIM = 2, 0.05  # ... at this percentile of their heights, but no higher
 BEHIND_CAMERA = 0.05  # of the viewing distance: what has a corner nearer to the camera's plane is not projected
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
-COVERED, MIN_AREA = (
-    0.06,
-    0.1,
-)  # a point tells of so much around it; together they must tell of this area (reach squared)
+COVERED = 0.06  # a point tells of so much around it
+MIN_AREA = 0.1  # together they must tell of this area (reach squared)
 LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.6, 0.25, 0.8, 0.6, 0.8
 
 
