@@ -20,7 +20,10 @@ from lbr.pipeline.stages import STAGES
 from lbr.pipeline.vocabulary import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
-MADE = ("workspace=outputs/town/workspace-labels", "instances.prefer_given=false", "parallel.workers=1")
+MADE = (  # with keypoints as for a folder of photographs
+    "workspace=outputs/town/workspace-labels", "instances.prefer_given=false", "extractor.size_power=0",
+    "parallel.workers=1",
+)  # fmt: skip
 METHODS = ("kmeans", "facades")
 COVERS = 0.1  # an instance covers a facade when it holds so much of its labelled pixels
 SHOWN = 0.02  # an image shows a facade that fills so much of it
