@@ -16,7 +16,7 @@ from lbr.settings import Settings
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
 SHRINK = 0.4  # of the radius, from round to round
-NEARER = 0.5  # times as far as the frame that supports a pose most, others stand from it
+NEARER = 0.5  # of the distance of the frame that supports a pose most: a frame within it is near
 WIDE = 2.0  # times max_error_px: from there on most pairs are chance, and a pose is sampled from them
 SAMPLES = PnpSettings(min_iterations=20, max_iterations=200)
 
@@ -30,7 +30,7 @@ class RefinementSettings(Settings):
         default="guided", description="clurefpos: the published one (lbr.localization.clurefpos)"
     )
     covisible_frames: int = Field(default=20, ge=1)
-    near_frames: int = Field(default=8, ge=0, description="that a pose found from afar is refined with once more")
+    near_frames: int = Field(default=8, ge=0, description="alone, once more, for a pose found from afar; 0: not")
     max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="rotation between a frame and the estimate")
     radius_px: float = Field(default=24.0, gt=0, description="where a pose of few inliers is searched around")
     sure_inliers: int = Field(default=50, ge=1, description="a pose of so many is near: a third of it is enough")
