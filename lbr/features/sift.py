@@ -35,7 +35,7 @@ class Sift:
         self.settings = settings
 
     def extract(self, image: np.ndarray) -> LocalFeatures:
-        """RGB uint8 [H, W, 3] -> features with 128-d float32 descriptors; scores: contrast times size_px**size_power."""
+        """RGB uint8 [H, W, 3] -> features, descriptors float32 [N, 128]; scores: contrast times size_px**size_power."""
         return extract_resized(image, self._detect, self.settings)
 
     def _detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
