@@ -35,7 +35,8 @@ class VerificationSettings(Settings):
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
     min_significance: and with so many of them over the square root of the points in view (`Refined.significance`).
     sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
-    compared with what one more step finds; the more significant one is taken.
+    compared with what one more step finds, of a rival (rival_evidence) or, where not the first step found the pose, of
+    the fallback; the more significant one is taken.
     """
 
     min_inliers: int = Field(default=40, ge=4)
@@ -168,7 +169,11 @@ class Search:
         """Take steps until one is accepted or the budget is spent; the best attempt, None under weak_inliers."""
         limits, start = self.settings.verification, time.perf_counter()
         for candidates in steps:
-            if self._spent(start) or not self._may_outdo(candidates):
+            if self._spent(start):
+                break
+            if not self._may_outdo(candidates):
+                if self._found_late():
+                    continue  # a step of the fallback is to come
                 break
             images = self._new_images(candidates)
             if not images:
@@ -200,9 +205,19 @@ class Search:
         return wanted is None or attempt.significance >= wanted
 
     def _may_outdo(self, candidates: Candidates) -> bool:
-        """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin."""
-        wanted = self.settings.verification.rival_evidence * self.evidence
-        return self.best is None or not self.best.verified or candidates.evidence >= wanted
+        """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin.
+
+        Where steps before that of the pose had failed, labels may be wrong: the fallback, which goes without, may.
+        """
+        if self.best is None or not self.best.verified:
+            return True
+        if candidates.evidence >= self.settings.verification.rival_evidence * self.evidence:
+            return True
+        return self._found_late() and not candidates.source.startswith(INSTANCE)
+
+    def _found_late(self) -> bool:
+        """Whether the best pose is verified, and another step than the first found it."""
+        return self.best is not None and self.best.verified and len(self.log.steps) > 1
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

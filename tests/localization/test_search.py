@@ -22,17 +22,19 @@ NEVER = {"verification": {"min_inliers": 10_000}}
 
 
 class Steps:
-    """Steps of db images, that remember how many were asked for."""
+    """Steps of db images, that remember how many were asked for; from the number `fallback` on, of no instance."""
 
-    def __init__(self, *steps: Sequence[str], evidence: Sequence[float] = (0.0,)) -> None:
+    def __init__(self, *steps: Sequence[str], evidence: Sequence[float] = (0.0,), fallback: int | None = None) -> None:
         self.steps, self.evidence, self.taken = steps, evidence, 0
+        self.fallback = len(steps) if fallback is None else fallback
 
     def __iter__(self) -> Iterator[Candidates]:
         for number, names in enumerate(self.steps):
             self.taken += 1
             scores = tuple(-float(i) for i in range(len(names)))
             evidence = self.evidence[number % len(self.evidence)]
-            yield Candidates(tuple(names), scores, f"instance {number + 1}", evidence)
+            source = f"instance {number + 1}" if number < self.fallback else "global"
+            yield Candidates(tuple(names), scores, source, evidence)
 
 
 class Comparing:
@@ -229,6 +231,24 @@ def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tu
     )
     assert (found.reference, found.status) == (winner, Status.REFINED)
     assert len(found.steps) == (2 if winner == "there" else 1)
+
+
+def test_the_fallback_gives_a_second_opinion_of_what_a_later_step_found(two_places: TwoPlaces):
+    """The instances of the steps may be wrong where the first found nothing; one that is no rival is passed over."""
+    seen = {"blank": np.arange(140, 150), "here": np.arange(150), "other": np.arange(100), "there": np.arange(150, 300)}
+    scene = scene_of(two_places, seen, there=["there"])
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5}
+    compare = Comparing(scene, settings(verification=limits))
+    query = two_places.query({"here": 45, "there": 90}, {})
+    evidence = (0.5, 0.4, 0.1, 0.0)
+
+    def outcome(*steps: str) -> tuple[str | None, list[str]]:
+        last = len(steps) - 1
+        found = compare(query, Steps(*([step] for step in steps), evidence=evidence[-len(steps) :], fallback=last))
+        return found.reference, [name for step in found.steps for name in step.names]
+
+    assert outcome("blank", "here", "other", "there") == ("there", ["blank", "here", "there"])
+    assert outcome("here", "other", "there") == ("here", ["here"])
 
 
 def test_of_two_verified_poses_the_more_significant_is_taken(two_places: TwoPlaces):
