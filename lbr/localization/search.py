@@ -22,6 +22,7 @@ from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matche
 INSTANCE = "instance "  # how the sources of steps of instances begin
 SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
 ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
+MOST_PLACES = 10  # that any step is tried at, unless max_clusters is more
 OUTDONE = "verified, but another step finds what stands out more"
 
 
@@ -72,7 +73,9 @@ class SearchSettings(Settings):
         default="covisible", description="db images that share points are one place; or all of a step, as published"
     )
     cluster_size: int = Field(default=15, ge=1, description="db images of one place that are tried together")
-    max_clusters: int = Field(default=10, ge=1, description="places that one step is tried at")
+    max_clusters: int = Field(
+        default=10, ge=1, description="places that a step is tried at for every cluster_size images, up to 10 or this"
+    )
     max_images: int | None = Field(default=None, ge=1, description="db images compared with one query")
     max_ms: float | None = Field(default=None, gt=0, description="no further step is begun after so long")
 
@@ -257,7 +260,7 @@ class Search:
 
         A place is seeded by an image of this step, and takes in what was compared before and sees the same points.
         """
-        best = None
+        best, most = None, self._most_places(len(new))
         images = list(self.matched)
         counts = np.array([len(self.matched[i]) for i in images], np.int64)
         if self.settings.clusters == "steps":
@@ -265,7 +268,7 @@ class Search:
         else:
             clusters = seeded_clusters(self.scene, images, counts, self.settings.cluster_size, frozenset(new))
         for number, cluster in enumerate(clusters):
-            if number == self.settings.max_clusters:
+            if number == most:
                 break
             self.log.count("clusters")
             attempt = self._attempt(cluster)
@@ -273,6 +276,12 @@ class Search:
                 return attempt
             best = self._better(best, attempt)
         return best
+
+    def _most_places(self, num_images: int) -> int:
+        """A step of all db images, as without labels, has the right place among more than a step of a few does."""
+        settings = self.settings
+        steps = max(1, -(-num_images // settings.cluster_size))
+        return min(settings.max_clusters * steps, max(settings.max_clusters, MOST_PLACES))
 
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
         """The pose of one place, judged; None when there is none.

@@ -163,6 +163,14 @@ def test_a_place_that_was_tried_is_not_tried_again_for_another(two_places: TwoPl
     assert [step.inliers for step in found.steps] == [39, 30] and found.counts["clusters"] == 2
 
 
+@pytest.mark.parametrize("size, tried", [(15, 1), (1, 2)])
+def test_a_step_of_many_images_is_tried_at_more_places(two_places: TwoPlaces, size: int, tried: int):
+    """max_clusters is of every cluster_size images: where all are compared at once the right place may be the tenth."""
+    compare = Comparing(two_places.world.map(), settings(**NEVER, max_clusters=1, cluster_size=size))
+    found = compare(two_places.query({"here": 39, "there": 30}, {}), Steps(["here", "there"]))
+    assert found.counts["clusters"] == tried
+
+
 def test_an_image_without_points_is_no_candidate(two_places: TwoPlaces):
     scene = scene_of(two_places, {"blank": np.arange(0), "here": np.arange(150)})
     compare = Comparing(scene)
