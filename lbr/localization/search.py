@@ -74,7 +74,7 @@ class SearchSettings(Settings):
     )
     cluster_size: int = Field(default=15, ge=1, description="db images of one place that are tried together")
     max_clusters: int = Field(
-        default=10, ge=1, description="places that a step is tried at for every cluster_size images, up to 10 or this"
+        default=10, ge=1, description="places tried for every cluster_size images of a step; 10 or this at most"
     )
     max_images: int | None = Field(default=None, ge=1, description="db images compared with one query")
     max_ms: float | None = Field(default=None, gt=0, description="no further step is begun after so long")
