@@ -8,7 +8,7 @@ import numpy as np
 
 from lbr.localization.correspondences import lift
 from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose, reprojection_errors
-from lbr.localization.refine import Refined, RefinementSettings
+from lbr.localization.refine import Refined, RefinementSettings, looks_alike
 from lbr.mapping.map import Map
 from lbr.types import LocalFeatures, Matches, PoseEstimate
 
@@ -18,10 +18,8 @@ def published_frames(scene: Map, reference: int, estimate: PoseEstimate, setting
     max_angle_deg from the estimate, then, up to covisible_frames, those that share most points."""
     others = scene.covisible(reference)[0]
     frames = np.concatenate([[reference], others]).astype(np.int64)
-    R, t = scene.poses[frames, :, :3], scene.poses[frames, :, 3]
-    distance = np.linalg.norm(-np.einsum("nji,nj->ni", R, t) - estimate.pose.centre, axis=1)
-    cosine = (np.einsum("nij,ij->n", R, estimate.pose.R) - 1) / 2
-    alike = np.flatnonzero(cosine >= np.cos(np.radians(settings.max_angle_deg)))
+    distance = np.linalg.norm(scene.centres[frames] - estimate.pose.centre, axis=1)
+    alike = np.flatnonzero(looks_alike(scene, estimate.pose, settings)[frames])
     nearest = frames[alike[np.argsort(distance[alike], kind="stable")]]
     rest = frames[~np.isin(frames, nearest)]
     return [int(f) for f in np.concatenate([nearest, rest])[: settings.covisible_frames]]

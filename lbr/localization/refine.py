@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from lbr.geometry.pose import Pose
 from lbr.localization.correspondences import union
 from lbr.localization.guided import Guide, Guided, make_guide, match_beyond_chance
 from lbr.localization.pnp import MIN_PAIRS, PnpSettings, estimate_pose, refine_pose, reprojection_errors
@@ -65,6 +66,12 @@ class Refined:
         return self.support / max(self.in_view, 1) ** 0.5
 
 
+def looks_alike(scene: Map, pose: Pose, settings: RefinementSettings) -> np.ndarray:
+    """bool [I]: the db images that are turned by at most max_angle_deg from a pose."""
+    cosine = (np.einsum("nij,ij->n", scene.poses[:, :, :3], pose.R) - 1) / 2
+    return cosine >= np.cos(np.radians(settings.max_angle_deg))
+
+
 def covisible_frames(
     scene: Map, support: np.ndarray, estimate: PoseEstimate, settings: RefinementSettings
 ) -> np.ndarray:
@@ -90,8 +97,7 @@ def _sharing_points(
     """int [K]: all frames that share points with the supporting images and look the same way, best first."""
     weight = support.astype(np.float64)
     score = scene.covisibility.T @ weight + weight * np.diff(scene.offsets)
-    cosine = (np.einsum("nij,ij->n", scene.poses[:, :, :3], estimate.pose.R) - 1) / 2
-    score[cosine < np.cos(np.radians(settings.max_angle_deg))] = 0
+    score[~looks_alike(scene, estimate.pose, settings)] = 0
     best = np.argsort(-score, kind="stable")
     return best[score[best] > 0]
 

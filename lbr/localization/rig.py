@@ -17,7 +17,7 @@ from lbr.localization.covariance import covariance_in_camera
 from lbr.localization.guided import Guide, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import RigPairs, estimate_rig_pose, refine_rig_pose, reprojection_errors
-from lbr.localization.refine import RefinementSettings, covisible_frames, search_radii
+from lbr.localization.refine import RefinementSettings, covisible_frames, looks_alike, search_radii
 from lbr.localization.search import Attempt, Search
 from lbr.mapping.map import Map
 from lbr.types import Candidates, Correspondences, LocalFeatures, Localization, PoseEstimate, Status
@@ -160,10 +160,8 @@ def _guide(scene: Map, one: _Seen, rig_from_world: Pose, settings: RefinementSet
 
 def nearest_frames(scene: Map, pose: Pose, settings: RefinementSettings) -> np.ndarray:
     """int [K]: db images that look within max_angle_deg the way `pose` does, the nearest first."""
-    R, t = scene.poses[:, :, :3], scene.poses[:, :, 3]
-    distance = np.linalg.norm(-np.einsum("nji,nj->ni", R, t) - pose.centre, axis=1)
-    cosine = (np.einsum("nij,ij->n", R, pose.R) - 1) / 2
-    distance[cosine < np.cos(np.radians(settings.max_angle_deg))] = np.inf
+    distance = np.linalg.norm(scene.centres - pose.centre, axis=1)
+    distance[~looks_alike(scene, pose, settings)] = np.inf
     nearest = np.argsort(distance, kind="stable")[: settings.covisible_frames]
     return nearest[np.isfinite(distance[nearest])]
 

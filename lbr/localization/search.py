@@ -219,8 +219,8 @@ class Search:
         return self._found_late() and not candidates.source.startswith(INSTANCE)
 
     def _found_late(self) -> bool:
-        """Whether the best pose is verified, and another step than the first found it."""
-        return self.best is not None and self.best.verified and len(self.log.steps) > 1
+        """Whether another step than the first found the verified pose: the search goes on while none has."""
+        return len(self.log.steps) > 1
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""
@@ -279,9 +279,8 @@ class Search:
 
     def _most_places(self, num_images: int) -> int:
         """A step of all db images, as without labels, has the right place among more than a step of a few does."""
-        settings = self.settings
-        steps = max(1, -(-num_images // settings.cluster_size))
-        return min(settings.max_clusters * steps, max(settings.max_clusters, MOST_PLACES))
+        most, parts = self.settings.max_clusters, -(-num_images // self.settings.cluster_size)
+        return min(most * parts, max(most, MOST_PLACES))
 
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
         """The pose of one place, judged; None when there is none.

@@ -125,8 +125,7 @@ def _draw_steps(
 ) -> None:  # fmt: skip
     """steps/: the points from above by instance, the largest walls with their cuts, some photographs."""
     cloud, labels = scene.cloud, found.labels[scene.cloud.index]
-    centres = np.stack([scene.map.pose(k).centre for k in range(len(scene.map))])
-    plan = plan_picture(cloud.xyz[:, :2], labels, scene.ground.flat(centres))
+    plan = plan_picture(cloud.xyz[:, :2], labels, scene.ground.flat(scene.map.centres))
     write_image(folder / STEPS / "1-points.jpg", plan)
     largest = sorted(painted, key=lambda part: -len(part[0].points))[:SHOWN_WALLS]
     if largest:
