@@ -104,13 +104,25 @@ def read_model(folder: Path) -> pycolmap.Reconstruction:
 
 
 def posed_cameras(model: pycolmap.Reconstruction) -> tuple[dict[str, Camera], dict[str, Pose]]:
-    """Cameras and cam_from_world poses of the registered images, by name, names sorted."""
+    """Cameras and cam_from_world poses of the registered images, by name, names sorted.
+
+    Raises DataError, with the image's name, for what is no pose.
+    """
     images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
     cameras = {key: from_pycolmap_camera(camera) for key, camera in model.cameras.items()}
     return (
         {image.name: cameras[image.camera_id] for image in images},
-        {image.name: from_rigid3d(image.cam_from_world()) for image in images},
+        {image.name: _pose_of(image) for image in images},
     )
+
+
+def _pose_of(image: pycolmap.Image) -> Pose:
+    """cam_from_world. A model's quaternions are as somebody wrote them, from surveyed matrices of six digits, say."""
+    transform = image.cam_from_world()
+    try:
+        return Pose.from_quaternion(transform.rotation.quat[[3, 0, 1, 2]], transform.translation)
+    except ValueError as error:
+        raise DataError(f"image '{image.name}' of the model has no valid pose: {error}") from None
 
 
 def build_model(cameras: Mapping[str, Camera], poses: Mapping[str, Pose]) -> pycolmap.Reconstruction:

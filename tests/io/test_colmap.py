@@ -158,3 +158,26 @@ def test_a_truncated_model_is_one_clear_line(tmp_path: Path, small_model: pycolm
     with pytest.raises(DataError) as error:
         model_arrays(read_model(tmp_path / "m"))
     assert "\n" not in str(error.value)
+
+
+def with_quaternions_of_norm(norm: float) -> pycolmap.Reconstruction:
+    poses = {f"{i}.jpg": pose for i, pose in enumerate(arc_poses(3, step_deg=25))}
+    model = build_model(dict.fromkeys(poses, CAMERA), poses)
+    for image in model.images.values():
+        pose = poses[image.name]
+        quaternion = norm * pose.quaternion[[1, 2, 3, 0]]
+        image.frame.rig_from_world = pycolmap.Rigid3d(pycolmap.Rotation3d(quaternion), pose.t)
+    return model
+
+
+def test_quaternions_that_are_not_quite_of_unit_norm_are_read(tmp_path: Path):
+    """Of surveyed rotation matrices of six digits, say."""
+    write_model(tmp_path / "m", with_quaternions_of_norm(1 + 1e-5))
+    _, found = posed_cameras(read_model(tmp_path / "m"))
+    for pose, true in zip(found.values(), arc_poses(3, step_deg=25), strict=True):
+        np.testing.assert_allclose(pose.matrix, true.matrix, atol=1e-9)
+
+
+def test_what_is_no_pose_is_said_with_its_image():
+    with pytest.raises(DataError, match=r"image '0\.jpg' of the model has no valid pose: not a quaternion"):
+        posed_cameras(with_quaternions_of_norm(0))
