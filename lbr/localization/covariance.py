@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,18 +12,25 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import img_from_cam
 
 STEP = 1e-6  # of the depth, for central differences of the projection
+CELLS = 4  # along the longer side of a photograph: the keypoints of one have an error in common
+COMMON = 0.4  # of the usual error: measured on real photographs, a drive, and a town at night (README, figures)
 
 
 def pose_covariance(
-    camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray, loss_scale_px: float
-) -> np.ndarray | None:
+    camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray, loss_scale_px: float,
+    common: float = COMMON,
+) -> np.ndarray | None:  # fmt: skip
     """float64 [6, 6] of (w, v), docs/conventions.md; None where the points do not determine the pose.
 
     The sandwich A^-1 B A^-1 of an M-estimator (Huber 1967): A the Hessian of the loss, B the sum of the squared
     gradients, here of the Cauchy loss c log(1 + |r|^2 / c), c = loss_scale_px^2. It needs no noise level, as the
     residuals tell it. A solver's own covariance assumes one pixel of noise and no outliers.
+
+    Errors of the map's poses, of intrinsics and of light move what is near to one another together; a pose follows
+    them, and the residuals do not tell. So B has another part: in each cell of a photograph, CELLS along its longer
+    side, all keypoints have an error in common, `common` times the usual one. 0: each errs for itself.
     """
-    return _sandwich(*_linearised(camera, Pose.identity(), pose, points2d, points3d), loss_scale_px)
+    return _sandwich(_linearised(camera, Pose.identity(), pose, points2d, points3d), loss_scale_px, common)
 
 
 def rig_covariance(
@@ -34,7 +42,11 @@ def rig_covariance(
         _linearised(camera, cam_from_rig, pose, points2d[view == v], points3d[view == v])
         for v, (camera, cam_from_rig) in enumerate(zip(cameras, cams_from_rig, strict=True))
     ]
-    return _sandwich(np.concatenate([r for r, _ in parts]), np.concatenate([j for _, j in parts]), loss_scale_px)
+    joined = _Linearised(
+        np.concatenate([p.residual for p in parts]), np.concatenate([p.jacobian for p in parts]),
+        np.concatenate([p.cell + v * CELLS**2 for v, p in enumerate(parts)]),
+    )  # fmt: skip
+    return _sandwich(joined, loss_scale_px, COMMON)
 
 
 def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> np.ndarray | None:
@@ -45,9 +57,17 @@ def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> n
     return turned @ covariance @ turned.T
 
 
-def _sandwich(residual: np.ndarray, jacobian: np.ndarray, loss_scale_px: float) -> np.ndarray | None:
-    """From residuals [N, 2] and their jacobians [N, 2, 6]."""
-    count = 2 * len(residual)
+@dataclass(frozen=True, eq=False)
+class _Linearised:
+    """Of K pairs: residuals float64 [K, 2] pixels, their jacobians [K, 2, 6] with (w, v), cells int64 [K]."""
+
+    residual: np.ndarray
+    jacobian: np.ndarray
+    cell: np.ndarray
+
+
+def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.ndarray | None:
+    residual, jacobian, count = pairs.residual, pairs.jacobian, 2 * len(pairs.residual)
     if count <= 6:
         return None
     scale = loss_scale_px**2
@@ -55,22 +75,28 @@ def _sandwich(residual: np.ndarray, jacobian: np.ndarray, loss_scale_px: float) 
     gradient = np.einsum("nki,nk->ni", jacobian, residual)
     hessian = np.einsum("nki,nkj,n->ij", jacobian, jacobian, weight)
     hessian -= 2 / scale * np.einsum("ni,nj,n->ij", gradient, gradient, weight**2)
-    spread = np.einsum("ni,nj,n->ij", gradient, gradient, weight**2)
     if np.linalg.eigvalsh(hessian).min() <= 0:
         return None
+    spread = np.einsum("ni,nj,n->ij", gradient, gradient, weight**2) * (count / (count - 6))
+    of_cell = np.zeros((pairs.cell.max() + 1, 2, 6))  # how the gradient goes with a shift of all pairs of a cell
+    np.add.at(of_cell, pairs.cell, jacobian * weight[:, None, None])
+    usual = float(np.median(np.linalg.norm(residual, axis=1)))
+    spread += (common * usual) ** 2 * np.einsum("cki,ckj->ij", of_cell, of_cell)
     inverse = np.linalg.inv(hessian)
-    covariance = inverse @ spread @ inverse * (count / (count - 6))
+    covariance = inverse @ spread @ inverse
     return (covariance + covariance.T) / 2 if np.isfinite(covariance).all() else None
 
 
 def _linearised(
     camera: Camera, cam_from_rig: Pose, pose: Pose, points2d: np.ndarray, points3d: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals float64 [K, 2] of the points in view, and their jacobians [K, 2, 6] with (w, v) of `pose`."""
+) -> _Linearised:
+    """The pairs whose point is in view, as they change with (w, v) of `pose`."""
     local = (cam_from_rig @ pose).apply(points3d)
     residual = img_from_cam(camera, local) - points2d
     seen = np.isfinite(residual).all(axis=1)
-    return residual[seen], _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
+    column, row = np.clip(points2d[seen] * CELLS // max(camera.size), 0, CELLS - 1).astype(np.int64).T
+    jacobian = _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
+    return _Linearised(residual[seen], jacobian, row * CELLS + column)
 
 
 def _jacobian(camera: Camera, cam_from_rig: Pose, pose: Pose, local: np.ndarray, points3d: np.ndarray) -> np.ndarray:

@@ -72,6 +72,12 @@ def evaluate(
         },
     }  # fmt: skip
     text = _markdown(workspace.run, scores, settings, statuses, seconds)
+    if (ratios := _errors_over_stated(records, errors)).size:
+        report["error_over_stated_std"] = {"num": ratios.size, "median": float(np.median(ratios))}
+        text += (
+            f"Position errors of {ratios.size} refined poses: {np.median(ratios):.2f} times the stated standard "
+            f"deviation at the median, within twice of it {np.mean(ratios <= 2):.0%}.\n"
+        )
     if alignment is not None:
         text += _alignment_text(alignment, records)
         report["alignment"] = _alignment_json(alignment, records)
@@ -97,6 +103,17 @@ def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[
     if not found:
         raise DataError(f"{truth}: has the true pose of none of the {len(records)} queries (names must be equal)")
     return found
+
+
+def _errors_over_stated(records: Sequence[Mapping[str, Any]], errors: PoseErrors) -> np.ndarray:
+    """float64 [R]: position errors of the refined poses, each over its stated standard deviation, where that is in
+    metres. Where what is stated is right their median is 0.9 or less."""
+    stated = {r["query"]: r.get("position_std_m") for r in records if r["status"] == "refined"}
+    found = [
+        (error, stated[name]) for name, error in zip(errors.names, errors.position_m, strict=True) if stated.get(name)
+    ]
+    error, std = np.array(found, np.float64).reshape(-1, 2).T
+    return error / std
 
 
 def _median_seconds(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

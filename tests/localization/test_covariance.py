@@ -1,6 +1,7 @@
 """The covariance of a pose, against the scatter of 200 poses from pairs with known noise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
+from lbr.localization.covariance import CELLS, COMMON, pose_covariance
 from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose
 from lbr.localization.refine import RefinementSettings
 from lbr.types import Correspondences, PoseEstimate
@@ -25,16 +27,23 @@ def noisy(noise_px: float, seed: int) -> Correspondences:
     )  # fmt: skip
 
 
+def stated(found: PoseEstimate, pairs: Correspondences, loss_scale_px: float, common: float) -> PoseEstimate:
+    """The same pose, with the covariance that so much in common gives; 0: every pair errs for itself."""
+    xy, xyz = pairs.points2d[found.inliers], pairs.points3d[found.inliers]
+    return replace(found, covariance=pose_covariance(CAMERA, found.pose, xy, xyz, loss_scale_px, common))
+
+
 def by_ransac(pairs: Correspondences, seed: int) -> PoseEstimate:
-    return estimate_pose(pairs, CAMERA, PnpSettings(), seed)
+    return stated(estimate_pose(pairs, CAMERA, PnpSettings(engine="pycolmap"), seed), pairs, 1.0, 0)
 
 
 def by_poselib(pairs: Correspondences, seed: int) -> PoseEstimate:
-    return estimate_pose(pairs, CAMERA, PnpSettings(engine="poselib"), seed)
+    return stated(estimate_pose(pairs, CAMERA, PnpSettings(engine="poselib"), seed), pairs, 1.0, 0)
 
 
 def as_the_localizer_refines(pairs: Correspondences, seed: int) -> PoseEstimate:
-    return refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, RefinementSettings().loss_scale_px)
+    scale = RefinementSettings().loss_scale_px
+    return stated(refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, scale), pairs, scale, 0)
 
 
 def error(estimate: PoseEstimate) -> np.ndarray:
@@ -80,6 +89,37 @@ def test_deviations_are_those_of_the_scatter(noise_px: float):
 def test_twice_the_noise_is_twice_the_deviation():
     small, large = (by_ransac(noisy(noise, 0), 0).position_std for noise in (0.05, 0.1))
     assert large / small == pytest.approx(2, rel=0.05)
+
+
+def with_common_errors(noise_px: float, seed: int) -> Correspondences:
+    """Every keypoint errs for itself, and those of a cell together, by COMMON of the usual error more."""
+    pairs, rng = noisy(noise_px, seed), np.random.default_rng([seed, 1])
+    usual = noise_px * np.sqrt(chi2.ppf(0.5, 2))
+    shift = rng.normal(size=(CELLS, CELLS, 2)) * COMMON * usual
+    column, row = (TRUE.points2d * CELLS // max(CAMERA.size)).astype(int).T
+    return replace(pairs, points2d=pairs.points2d + shift[row, column])
+
+
+def test_errors_in_common_are_in_the_covariance():
+    """Normalised squared errors of 1, or a little less, as what is in common is in the pairs' own errors as well; a
+    covariance of pairs that err for themselves would tell three times too little."""
+    squares = {COMMON: [], 0: []}
+    for seed in range(DRAWS):
+        pairs = with_common_errors(0.7, seed)
+        pose = refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, 2.0)
+        for common, found in squares.items():
+            e = stated(pose, pairs, 2.0, common)
+            found.append(error(e) @ np.linalg.solve(e.covariance, error(e)) / 6)
+    high = chi2.ppf(1 - 1e-4, DRAWS * 6) / (DRAWS * 6)
+    assert 0.65 < np.mean(squares[COMMON]) < high
+    assert np.mean(squares[0]) > 3
+
+
+def test_errors_in_common_only_add():
+    pairs = noisy(0.7, 0)
+    pose = refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA)
+    with_them, without = (stated(pose, pairs, 1.0, common).covariance for common in (0.3, 0))
+    assert np.linalg.eigvalsh(with_them - without).min() > -1e-12
 
 
 def test_the_covariance_is_symmetric_and_positive():

@@ -1,0 +1,49 @@
+"""The evaluate stage on results written by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lbr.evaluation import EvaluationSettings
+from lbr.geometry.pose import Pose
+from lbr.io.text_lists import write_poses
+from lbr.pipeline.results import localization_to_json
+from lbr.pipeline.scoring import evaluate
+from lbr.pipeline.workspace import Workspace
+from lbr.types import Localization, PoseEstimate, Status
+from tests.synthetic import CAMERA
+
+
+def refined(name: str, std_m: float | None, status: Status = Status.REFINED) -> Localization:
+    """At the origin, its position known to std_m."""
+    covariance = None if std_m is None else np.diag([1e-6] * 3 + [std_m**2 / 3] * 3)
+    estimate = PoseEstimate(Pose.identity(), np.ones(20, bool), covariance, CAMERA)
+    return Localization(name, status, "because", estimate, CAMERA)
+
+
+def evaluated(folder: Path, *results: Localization, units: float | None = 1.0) -> tuple[dict, str]:
+    """report.json and the text of results whose true positions are all 6 cm off theirs."""
+    workspace = Workspace(folder, "default")
+    workspace.localizations.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(localization_to_json(result, metres_per_unit=units)) for result in results]
+    workspace.localizations.write_text("\n".join(lines))
+    write_poses(folder / "gt.txt", {r.query: Pose(np.eye(3), np.array([0.06, 0, 0])) for r in results})
+    path, text = evaluate(workspace, folder / "gt.txt", EvaluationSettings())
+    return json.loads(path.read_text()), text
+
+
+def test_errors_beside_what_was_stated(tmp_path: Path):
+    """Of the refined poses that state it: 6 cm with 2, 4 and 6 cm stated."""
+    results = [refined("a", 0.02), refined("b", 0.04), refined("c", 0.06)]
+    others = [refined("d", None), refined("e", 0.001, Status.WEAK), Localization("f", Status.FAILED, "because")]
+    report, text = evaluated(tmp_path, *results, *others)
+    assert report["error_over_stated_std"] == {"num": 3, "median": pytest.approx(1.5)}
+    assert "Position errors of 3 refined poses: 1.50 times the stated standard deviation" in text
+    assert "within twice of it 67%" in text
+
+
+def test_nothing_is_said_of_what_was_not_stated_in_metres(tmp_path: Path):
+    report, text = evaluated(tmp_path, refined("a", 0.02), units=None)
+    assert "error_over_stated_std" not in report and "stated" not in text
