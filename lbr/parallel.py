@@ -47,9 +47,15 @@ def parallel_map(
     """
     workers = min(settings.num_workers, max(1, len(items)))
     results = _serial(function, items) if workers == 1 else _pooled(function, items, settings, workers)
-    # On a terminal the bar moves; in a log file it says one line every half minute, and a last one.
-    terminal = sys.stderr.isatty()
-    yield from tqdm(results, label, len(items), unit="", mininterval=0.1 if terminal else 30, disable=not items)
+    with progress_bar(label, len(items)) as bar:
+        for result in results:
+            yield result
+            bar.update()
+
+
+def progress_bar(label: str, total: int) -> tqdm:
+    """On a terminal the bar moves; in a log file it says one line every half minute, and a last one."""
+    return tqdm(desc=label, total=total, unit="", mininterval=0.1 if sys.stderr.isatty() else 30, disable=not total)
 
 
 def limit_threads(threads: int) -> None:

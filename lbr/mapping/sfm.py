@@ -18,7 +18,11 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model
 from lbr.mapping.database import Pair, write_database
 from lbr.mapping.refinement import ModelRefinementSettings, refine_model
+from lbr.mapping.screening import without_chance_pairs
+from lbr.parallel import ParallelSettings, progress_bar
 from lbr.settings import Settings
+
+ONE_WORKER = ParallelSettings(workers=1)
 
 
 class SfmSettings(Settings):
@@ -36,7 +40,7 @@ class SfmSettings(Settings):
 
 def structure_from_motion(
     cameras: Mapping[str, Camera], keypoints: Mapping[str, np.ndarray], matches: Mapping[Pair, np.ndarray],
-    settings: SfmSettings, seed: int = 0,
+    settings: SfmSettings, seed: int = 0, parallel: ParallelSettings = ONE_WORKER,
 ) -> list[pycolmap.Reconstruction]:  # fmt: skip
     """Verify the matches and reconstruct; the models found, largest first (disjoint places give several).
 
@@ -45,6 +49,8 @@ def structure_from_motion(
     are one camera.
     Raises DataError when no model came out.
     """
+    num_pairs = len(matches)
+    matches = without_chance_pairs(keypoints, matches, settings.min_inlier_ratio, seed, parallel)
     placeholder = build_model(cameras, {name: Pose.identity() for name in cameras})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "database.db")
@@ -56,7 +62,7 @@ def structure_from_motion(
         two_view.ransac.random_seed = seed
         pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
         given = {image.camera_id for image in placeholder.images.values() if cameras[image.name].source == "given"}
-        found = _reconstruct(path, Path(folder), given, len(placeholder.cameras), settings, seed)
+        found = _reconstruct(path, Path(folder), placeholder, given, settings, seed)
         models = _disjoint(found, settings.min_model_size)
         for model in models:  # the global mapper holds all cameras or none
             for camera_id in given.intersection(model.cameras):
@@ -64,8 +70,8 @@ def structure_from_motion(
         models = [refine_model(model, path, given, settings.refinement, seed) for model in models]
     if not models:
         raise DataError(
-            f"structure from motion found no model in {len(cameras)} images and {len(matches)} matched pairs: "
-            "too little overlap, too few matches, or no baseline"
+            f"structure from motion found no model in {len(cameras)} images, with {len(matches)} of {num_pairs} "
+            "matched pairs more than chance: too little overlap, too few matches, or no baseline"
         )
     return models
 
@@ -85,35 +91,37 @@ def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pyco
 
 
 def _reconstruct(
-    database: Path, folder: Path, given: set[int], num_cameras: int, settings: SfmSettings, seed: int
-) -> list[pycolmap.Reconstruction]:
+    database: Path, folder: Path, placeholder: pycolmap.Reconstruction, given: set[int], settings: SfmSettings,
+    seed: int,
+) -> list[pycolmap.Reconstruction]:  # fmt: skip
+    """The mapper's models. placeholder: of all images and cameras; given: ids of the cameras that keep intrinsics."""
     out = folder / "models"
     out.mkdir()
-    fixed = len(given) == num_cameras
+    fixed = len(given) == placeholder.num_cameras()
     if settings.method == "global":
-        found = _global(database, folder, out, fixed, settings, seed)
+        found = pycolmap.global_mapping(database, folder, out, _global_options(fixed, settings, seed))
     else:
-        found = _incremental(database, folder, out, set() if fixed else given, settings, seed, fixed)
+        options = _incremental_options(fixed, given, settings, seed)
+        with progress_bar("structure from motion", placeholder.num_images()) as bar:
+            found = pycolmap.incremental_mapping(database, folder, out, options, next_image_callback=bar.update)
     shutil.rmtree(out)
     return [model for model in found.values() if model.num_reg_images() >= settings.min_model_size]
 
 
-def _incremental(
-    database: Path, folder: Path, out: Path, given: set[int], settings: SfmSettings, seed: int, fixed: bool
-) -> dict[int, pycolmap.Reconstruction]:
+def _incremental_options(
+    fixed: bool, given: set[int], settings: SfmSettings, seed: int
+) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
     options.extract_colors = False
     options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed
-    options.constant_cameras = given
-    return pycolmap.incremental_mapping(database, folder, out, options)
+    options.constant_cameras = set() if fixed else given
+    return options
 
 
-def _global(
-    database: Path, folder: Path, out: Path, fixed: bool, settings: SfmSettings, seed: int
-) -> dict[int, pycolmap.Reconstruction]:
+def _global_options(fixed: bool, settings: SfmSettings, seed: int) -> pycolmap.GlobalPipelineOptions:
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed, options.min_model_size, options.num_threads = seed, settings.min_model_size, 1
     options.mapper.bundle_adjustment.refine_focal_length = not fixed
     options.mapper.bundle_adjustment.refine_extra_params = not fixed
-    return pycolmap.global_mapping(database, folder, out, options)
+    return options

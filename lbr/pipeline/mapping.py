@@ -16,6 +16,7 @@ from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs
+from lbr.parallel import ParallelSettings
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Recipe, digest_files, making
@@ -79,7 +80,7 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
     with MatchFile(context.workspace.matches) as matches:
         found = _all_matches(matches)
         if isinstance(settings, SfmSettings):
-            models, problems = _from_motion(cameras, keypoints, found, settings, seed)
+            models, problems = _from_motion(cameras, keypoints, found, settings, seed, context.config.parallel)
         elif dataset.poses is None:
             raise ConfigError("reconstruction.name=triangulation needs dataset.model; use reconstruction.name=sfm")
         else:
@@ -92,11 +93,11 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
 
 def _from_motion(
     cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], found: Iterator[tuple[Pair, Matches]],
-    settings: SfmSettings, seed: int,
+    settings: SfmSettings, seed: int, parallel: ParallelSettings,
 ) -> tuple[list[Reconstruction], list[Problem]]:  # fmt: skip
     """The models of structure from motion, one for each place, and the images that are in none."""
     raw = {pair: matches.indices for pair, matches in found if len(matches) >= settings.min_matches}
-    models = structure_from_motion(cameras, keypoints, raw, settings, seed)
+    models = structure_from_motion(cameras, keypoints, raw, settings, seed, parallel)
     inside = {name for model in models for name in posed_cameras(model)[0]}
     outside = sorted(set(cameras) - inside)
     return models, [Problem(name, "not registered by structure from motion") for name in outside]

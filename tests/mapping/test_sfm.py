@@ -71,7 +71,7 @@ def test_no_model_is_said(scene: RenderedScene, matched: tuple):
     keypoints, matches = matched
     pair, indices = next(iter(matches.items()))
     shuffled = {pair: np.random.default_rng(0).permuted(indices, axis=0)}
-    with pytest.raises(DataError, match="found no model in 7 images and 1 matched pairs"):
+    with pytest.raises(DataError, match="found no model in 7 images, with 0 of 1 matched pairs more than chance"):
         structure_from_motion(dict.fromkeys(scene.db, scene.camera), keypoints, shuffled, SfmSettings())
 
 
