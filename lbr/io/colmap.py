@@ -106,14 +106,21 @@ def read_model(folder: Path) -> pycolmap.Reconstruction:
 def posed_cameras(model: pycolmap.Reconstruction) -> tuple[dict[str, Camera], dict[str, Pose]]:
     """Cameras and cam_from_world poses of the registered images, by name, names sorted.
 
-    Raises DataError, with the image's name, for what is no pose.
+    Raises DataError, with the camera's number or the image's name, for what is no camera of ours or no pose.
     """
     images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
-    cameras = {key: from_pycolmap_camera(camera) for key, camera in model.cameras.items()}
+    cameras = {key: _camera_of(camera) for key, camera in model.cameras.items()}
     return (
         {image.name: cameras[image.camera_id] for image in images},
         {image.name: _pose_of(image) for image in images},
     )
+
+
+def _camera_of(camera: pycolmap.Camera) -> Camera:
+    try:
+        return from_pycolmap_camera(camera)
+    except ValueError as error:
+        raise DataError(f"camera {camera.camera_id} of the model: {error}") from None
 
 
 def _pose_of(image: pycolmap.Image) -> Pose:

@@ -181,3 +181,11 @@ def test_quaternions_that_are_not_quite_of_unit_norm_are_read(tmp_path: Path):
 def test_what_is_no_pose_is_said_with_its_image():
     with pytest.raises(DataError, match=r"image '0\.jpg' of the model has no valid pose: not a quaternion"):
         posed_cameras(with_quaternions_of_norm(0))
+
+
+def test_a_camera_that_is_none_of_ours_is_said_with_its_number():
+    model = build_model({"a.jpg": CAMERA}, {"a.jpg": Pose.identity()})
+    model.cameras[1].model = pycolmap.CameraModelId.DIVISION
+    model.cameras[1].params = [500.0, 500.0, 320.0, 240.0, 0.1]
+    with pytest.raises(DataError, match="camera 1 of the model: unknown camera model 'DIVISION'; known: SIMPLE_PINHOLE"):
+        posed_cameras(model)
