@@ -187,5 +187,5 @@ def test_a_camera_that_is_none_of_ours_is_said_with_its_number():
     model = build_model({"a.jpg": CAMERA}, {"a.jpg": Pose.identity()})
     model.cameras[1].model = pycolmap.CameraModelId.DIVISION
     model.cameras[1].params = [500.0, 500.0, 320.0, 240.0, 0.1]
-    with pytest.raises(DataError, match="camera 1 of the model: unknown camera model 'DIVISION'; known: SIMPLE_PINHOLE"):
+    with pytest.raises(DataError, match="camera 1 of the model: unknown camera model 'DIVISION'; known: "):
         posed_cameras(model)
