@@ -47,7 +47,7 @@ def structure_from_motion(
     No image is in two models: it stays in the largest, and models left with fewer than `min_model_size` are dropped.
     Cameras whose source is 'given' keep their intrinsics; others have them refined, each model its own. Equal cameras
     are one camera.
-    Raises DataError when no model came out.
+    The same seed gives the same models, whatever the workers of `parallel`. Raises DataError when no model came out.
     """
     num_pairs = len(matches)
     matches = without_chance_pairs(keypoints, matches, settings.min_inlier_ratio, seed, parallel)
@@ -56,7 +56,7 @@ def structure_from_motion(
         path = Path(folder, "database.db")
         write_database(path, placeholder, keypoints, matches, verified=False)
         verifier, two_view = pycolmap.GeometricVerifierOptions(), pycolmap.TwoViewGeometryOptions()
-        verifier.num_threads = 1
+        verifier.num_threads = parallel.num_workers  # each pair has its own random numbers
         two_view.min_num_inliers = settings.min_matches
         two_view.min_inlier_ratio = settings.min_inlier_ratio
         two_view.ransac.random_seed = seed

@@ -20,7 +20,7 @@ REFERENCE_PAIR_S = 0.06  # one pair of 4096 keypoints on the machine that the se
 MEASURED_S = {  # seconds of one core for one photograph, beside the timed parts
     "pairs": 0.03, "label": 0.6, "stylize": 1.0, "recognise": 0.15, "index": 0.03, "report": 0.25,
 }  # fmt: skip
-SFM_S, TRIANGULATION_S = 4.0, 0.06  # for one photograph
+SFM_S, TRIANGULATION_S = 1.6, 0.06  # for one photograph
 SAMPLE_S, INSTANCES_EACH = 0.02, 0.3  # training on one photograph once
 POSE_S, COMPARED = 0.4, 12  # RANSAC and refinement of one query; db images that it is compared with
 

@@ -9,6 +9,7 @@ from lbr.io.colmap import posed_cameras
 from lbr.io.images import read_image
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.matching.nearest import NearestSettings, match_descriptors
+from lbr.parallel import ParallelSettings
 from tests.synthetic import RenderedScene, similarity
 
 
@@ -60,9 +61,12 @@ def test_an_unknown_focal_length_is_refined(scene: RenderedScene, matched: tuple
 
 
 @pytest.mark.parametrize("method", ["incremental", "global"])
-def test_the_same_seed_gives_the_same_bits(scene: RenderedScene, matched: tuple, method: str):
+def test_the_same_seed_gives_the_same_bits_whatever_the_workers(scene: RenderedScene, matched: tuple, method: str):
     cameras = dict.fromkeys(scene.db, scene.camera)
-    found = [structure_from_motion(cameras, *matched, SfmSettings(method=method), seed=3)[0] for _ in range(2)]
+    found = [
+        structure_from_motion(cameras, *matched, SfmSettings(method=method), 3, ParallelSettings(workers=workers))[0]
+        for workers in (1, 2)
+    ]
     a, b = ([pose.matrix.tobytes() for pose in posed_cameras(model)[1].values()] for model in found)
     assert a == b
 
