@@ -28,6 +28,9 @@ from lbr.stylization.folder import write_image
 OUT = Path(__file__).resolve().parents[1] / "outputs" / "own-benchmark"
 PLACES = {"strecha-dev": (0.02, 0.2), "street-dev": (0.25, 2.0)}  # the limit that counts (m, deg)
 FROM_NOTHING = {"strecha-dev": (0.02, 0.2), "street-dev": (0.5, 5.0)}  # after alignment to the reference poses
+COLUMNS = [
+    "photographs", "median error", "within", "largest error", "error / stated std", "db images compared", "minutes",
+]  # fmt: skip
 OF_QUERIES = ("features-query*", "predictions-query*", "recognition", "recognition.manifest.json", "runs")  # made anew
 
 
@@ -36,15 +39,15 @@ def run() -> str:
         return f"skipped: {SHARED / 'data'} is not here"
     rows = []
     for data, limit in PLACES.items():
-        minutes = _own(OUT / data, limit, str(SHARED / "data" / data))
-        rows += [[data, *_row(OUT / data, limit), minutes]]
-        rows += [[f"{data}, queries darkened", *_row(_darkened(OUT / data, limit), limit), ""]]
+        minutes = run_own(OUT / data, limit, str(SHARED / "data" / data))
+        rows += [[data, *row(OUT / data, limit), minutes]]
+        rows += [[f"{data}, queries darkened", *row(darkened(OUT / data, limit), limit), ""]]
     for data, limit in FROM_NOTHING.items():
         root, workspace = SHARED / "data" / data, OUT / f"{data}-from-nothing"
         truth = (f"dataset.reference={root}/3D-models", f"dataset.ground_truth={root}/gt.txt")
-        minutes = _own(workspace, limit, f"{root}/images/db", f"{root}/images/query", *truth)
-        rows += [[f"{data} from nothing", *_row(workspace, limit), minutes]]
-    return table(["photographs", "median error", "within", "largest error", "db images compared", "minutes"], rows)
+        minutes = run_own(workspace, limit, f"{root}/images/db", f"{root}/images/query", *truth)
+        rows += [[f"{data} from nothing", *row(workspace, limit), minutes]]
+    return table(COLUMNS, rows)
 
 
 def _lbr(*arguments: str) -> None:
@@ -55,14 +58,14 @@ def _thresholds(limit: tuple[float, float]) -> str:
     return f"evaluation.thresholds=[[{limit[0]},{limit[1]}]]"
 
 
-def _own(workspace: Path, limit: tuple[float, float], *arguments: str) -> str:
+def run_own(workspace: Path, limit: tuple[float, float], *arguments: str) -> str:
     """Minutes that `./run_own` takes."""
     start = time.perf_counter()
     _lbr("own", *arguments, "--workspace", str(workspace), _thresholds(limit))
     return f"{(time.perf_counter() - start) / 60:.1f}"
 
 
-def _darkened(made: Path, limit: tuple[float, float]) -> Path:
+def darkened(made: Path, limit: tuple[float, float]) -> Path:
     """A workspace with the map and the network of another, and its queries as at night (`lbr stylize`'s)."""
     workspace, configuration = made.with_name(f"{made.name}-darkened"), str(made / "config.yaml")
     if not workspace.is_dir():
@@ -81,10 +84,12 @@ def _darkened(made: Path, limit: tuple[float, float]) -> Path:
     return workspace
 
 
-def _row(folder: Path, limit: tuple[float, float]) -> list[str]:
+def row(folder: Path, limit: tuple[float, float]) -> list[str]:
+    """The middle five of COLUMNS, of the run of a workspace."""
     workspace = Workspace(folder, "default")
     report = json.loads(workspace.report.read_text())
     records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
     first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
     compared = f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance"
-    return [*accuracy(report, limit), compared]
+    stated = report.get("error_over_stated_std")  # in metres: not of a map in units of its own
+    return [*accuracy(report, limit), f"{stated['median']:.2f}" if stated else "", compared]

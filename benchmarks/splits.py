@@ -1,0 +1,53 @@
+"""`./run_own` as in `own`, with other photographs of the same places as queries.
+
+Limits were chosen with the queries of `own` in sight. Here every second or third of its db photographs is a query, and
+its queries are in the map.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from benchmarks.machine import SHARED, table
+from benchmarks.own import COLUMNS, PLACES, darkened, row, run_own
+from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
+from lbr.io.text_lists import read_poses, read_query_list, write_poses, write_query_list
+from lbr.types import Camera, Pose
+
+OUT = Path(__file__).resolve().parents[1] / "outputs" / "splits-benchmark"
+EVERY = {"strecha-dev": 2, "street-dev": 3}  # so many db photographs make one query
+
+
+def run() -> str:
+    if not (SHARED / "data").is_dir():
+        return f"skipped: {SHARED / 'data'} is not here"
+    rows = []
+    for data, every in EVERY.items():
+        limit, workspace = PLACES[data], OUT / data
+        num = split(SHARED / "data" / data, OUT / f"{data}-photographs", every)
+        minutes = run_own(workspace, limit, str(OUT / f"{data}-photographs"))
+        rows += [[f"{data}, {num[0]} db + {num[1]} query", *row(workspace, limit), minutes]]
+        rows += [[f"{data}, queries darkened", *row(darkened(workspace, limit), limit), ""]]
+    return table(COLUMNS, rows)
+
+
+def split(source: Path, target: Path, every: int) -> tuple[int, int]:
+    """Write a folder of photographs with known poses, with other queries; how many it has of db photographs, queries."""
+    cameras, poses = posed_cameras(read_model(source / "3D-models"))
+    queries = list(cameras)[1::every]
+    asked, _ = read_query_list(source / "queries.txt")
+    cameras |= {name: camera for name, camera in asked.items() if camera is not None}
+    poses |= read_poses(source / "gt.txt")
+    new = {name: f"{'query' if name in queries else 'db'}/{Path(name).name}" for name in poses}
+    shutil.rmtree(target, ignore_errors=True)
+    for name, renamed in new.items():
+        (target / "images" / renamed).parent.mkdir(parents=True, exist_ok=True)
+        (target / "images" / renamed).symlink_to(source.resolve() / "images" / name)
+    of_db: tuple[dict[str, Camera], dict[str, Pose]] = ({}, {})
+    for name in sorted(set(new) - set(queries)):
+        of_db[0][new[name]], of_db[1][new[name]] = cameras[name], poses[name]
+    write_model(target / "3D-models", build_model(*of_db))
+    write_query_list(target / "queries.txt", {new[name]: cameras[name] for name in queries})
+    write_poses(target / "gt.txt", {new[name]: poses[name] for name in queries})
+    return len(of_db[0]), len(queries)
