@@ -33,7 +33,7 @@ def run() -> str:
 
 
 def split(source: Path, target: Path, every: int) -> tuple[int, int]:
-    """Write a folder of photographs with known poses, with other queries; how many it has of db photographs, queries."""
+    """Write a folder of photographs with known poses and other queries; its db photographs and queries, in number."""
     cameras, poses = posed_cameras(read_model(source / "3D-models"))
     queries = list(cameras)[1::every]
     asked, _ = read_query_list(source / "queries.txt")
