@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+ORIGIN_STEP = 1000.0  # metres
 TOLERANCE = 1e-6 + 1e-5 * np.eye(3)  # of R R': what files of six digits keep
 
 
@@ -68,9 +69,22 @@ class Pose:
         """Points [N, 3] in a -> [N, 3] in b."""
         return np.asarray(points, np.float64) @ self.R.T + self.t
 
+    def about(self, origin: np.ndarray) -> Pose:
+        """The same `b_from_a` where a has its zero at `origin` [3] of what it was."""
+        return Pose(self.R, self.R @ origin + self.t) if origin.any() else self
+
     def __matmul__(self, other: Pose) -> Pose:
         """`c_from_b @ b_from_a` is c_from_a."""
         return Pose(self.R @ other.R, self.R @ other.t + self.t)
+
+
+def round_origin(positions: np.ndarray) -> np.ndarray:
+    """float64 [3]: the multiple of ORIGIN_STEP nearest to the mean of positions [N, 3].
+
+    Coordinates of a survey are millions of metres, and a solver that turns poses about their zero is left with half of
+    its digits. About a round point near by it has them all, and what is near zero anyway stays as it is, to the bit.
+    """
+    return ORIGIN_STEP * np.round(np.mean(positions, axis=0) / ORIGIN_STEP)
 
 
 def wxyz_to_xyzw(q: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lbr.geometry.camera import Camera
-from lbr.geometry.pose import Pose
+from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import img_from_cam
 
 STEP = 1e-6  # of the depth, for central differences of the projection
@@ -30,7 +30,9 @@ def pose_covariance(
     them, and the residuals do not tell. So B has another part: in each cell of a photograph, CELLS along its longer
     side, all keypoints have an error in common, `common` times the usual one. 0: each errs for itself.
     """
-    return _sandwich(_linearised(camera, Pose.identity(), pose, points2d, points3d), loss_scale_px, common)
+    origin = round_origin(points3d)
+    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin)
+    return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
 
 
 def rig_covariance(
@@ -38,15 +40,27 @@ def rig_covariance(
     points3d: np.ndarray, loss_scale_px: float,
 ) -> np.ndarray | None:  # fmt: skip
     """As `pose_covariance`, of rig_from_world `pose`, from what all its cameras see; view: int [N], which of them."""
+    origin = round_origin(points3d)
     parts = [
-        _linearised(camera, cam_from_rig, pose, points2d[view == v], points3d[view == v])
+        _linearised(camera, cam_from_rig, pose.about(origin), points2d[view == v], points3d[view == v] - origin)
         for v, (camera, cam_from_rig) in enumerate(zip(cameras, cams_from_rig, strict=True))
     ]
     joined = _Linearised(
         np.concatenate([p.residual for p in parts]), np.concatenate([p.jacobian for p in parts]),
         np.concatenate([p.cell + v * CELLS**2 for v, p in enumerate(parts)]),
     )  # fmt: skip
-    return _sandwich(joined, loss_scale_px, COMMON)
+    return _about_zero(_sandwich(joined, loss_scale_px, COMMON), pose.R @ origin)
+
+
+def _about_zero(covariance: np.ndarray | None, origin: np.ndarray) -> np.ndarray | None:
+    """The covariance of (w, v) of the world's own zero, from that of a world whose zero is at `origin` [3], turned as
+    the camera is: a turn about the one moves the other by w x origin."""
+    if covariance is None or not origin.any():
+        return covariance
+    x, y, z = origin
+    change = np.eye(6)
+    change[3:, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
+    return change @ covariance @ change.T
 
 
 def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> np.ndarray | None:

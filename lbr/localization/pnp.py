@@ -11,7 +11,7 @@ import pycolmap
 from pydantic import Field
 
 from lbr.geometry.camera import Camera
-from lbr.geometry.pose import Pose
+from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
 from lbr.localization.covariance import pose_covariance, rig_covariance
 from lbr.settings import Settings
@@ -60,10 +60,11 @@ def estimate_pose(
     options.ransac.max_num_trials = settings.max_iterations
     options.ransac.random_seed = seed
     working = to_pycolmap_camera(camera)
-    found = pycolmap.estimate_absolute_pose(pairs.points2d, pairs.points3d, working, options)
+    origin = round_origin(pairs.points3d)
+    found = pycolmap.estimate_absolute_pose(pairs.points2d, pairs.points3d - origin, working, options)
     if found is None or not np.any(found["inlier_mask"]):
         return None
-    pose, mask = from_rigid3d(found["cam_from_world"]), np.asarray(found["inlier_mask"], bool)
+    pose, mask = from_rigid3d(found["cam_from_world"]).about(-origin), np.asarray(found["inlier_mask"], bool)
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
     return refine_pose(
         pairs, mask, pose, estimated, refine_focal=options.estimate_focal_length, with_covariance=with_covariance
@@ -85,10 +86,12 @@ def refine_pose(
     options.loss_function_scale = loss_scale_px
     options.refine_focal_length = refine_focal
     working = to_pycolmap_camera(camera)
-    found = pycolmap.refine_absolute_pose(to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, working, options)
+    origin = round_origin(pairs.points3d)
+    start, xyz = to_rigid3d(pose.about(origin)), pairs.points3d - origin
+    found = pycolmap.refine_absolute_pose(start, pairs.points2d, xyz, mask, working, options)
     if found is None or not np.isfinite(found["cam_from_world"].translation).all():
         return None
-    refined = from_rigid3d(found["cam_from_world"])
+    refined = from_rigid3d(found["cam_from_world"]).about(-origin)
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
     covariance = None
     if with_covariance:
@@ -132,10 +135,13 @@ def estimate_rig_pose(pairs: RigPairs, settings: PnpSettings, seed: int) -> tupl
         max_error=settings.max_error_px, confidence=settings.confidence, min_num_trials=settings.min_iterations,
         max_num_trials=settings.max_iterations, random_seed=seed,
     )  # fmt: skip
-    found = pycolmap.estimate_generalized_absolute_pose(pairs.points2d, pairs.points3d, *pairs.arguments(), options)
+    origin = round_origin(pairs.points3d)
+    found = pycolmap.estimate_generalized_absolute_pose(
+        pairs.points2d, pairs.points3d - origin, *pairs.arguments(), options
+    )
     if found is None or not np.any(found["inlier_mask"]):
         return None
-    return from_rigid3d(found["rig_from_world"]), np.asarray(found["inlier_mask"], bool)
+    return from_rigid3d(found["rig_from_world"]).about(-origin), np.asarray(found["inlier_mask"], bool)
 
 
 def refine_rig_pose(
@@ -146,12 +152,13 @@ def refine_rig_pose(
         return None
     options = pycolmap.AbsolutePoseRefinementOptions()
     options.loss_function_scale = loss_scale_px
+    origin = round_origin(pairs.points3d)
     found = pycolmap.refine_generalized_absolute_pose(
-        to_rigid3d(pose), pairs.points2d, pairs.points3d, mask, *pairs.arguments(), options
+        to_rigid3d(pose.about(origin)), pairs.points2d, pairs.points3d - origin, mask, *pairs.arguments(), options
     )
     if found is None or not np.isfinite(found["rig_from_world"].translation).all():
         return None
-    refined = from_rigid3d(found["rig_from_world"])
+    refined = from_rigid3d(found["rig_from_world"]).about(-origin)
     covariance = rig_covariance(
         pairs.cameras, pairs.cams_from_rig, refined, pairs.view[mask], pairs.points2d[mask], pairs.points3d[mask],
         loss_scale_px,
@@ -171,13 +178,15 @@ def _estimate_poselib(
         "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params)
     }  # fmt: skip
     order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")
-    found, info = poselib.estimate_absolute_pose(pairs.points2d[order], pairs.points3d[order], description, ransac, {})
+    origin = round_origin(pairs.points3d)
+    xy, xyz = pairs.points2d[order], pairs.points3d[order] - origin
+    found, info = poselib.estimate_absolute_pose(xy, xyz, description, ransac, {})
     inliers = np.asarray(info["inliers"], bool)
     if inliers.shape != (len(pairs),) or not inliers.any():
         return None
     mask = np.zeros(len(pairs), bool)
     mask[order] = inliers
-    pose = Pose.from_quaternion(found.q, found.t)
+    pose = Pose.from_quaternion(found.q, found.t).about(-origin)
     return refine_pose(pairs, mask, pose, camera, with_covariance=with_covariance)
 
 

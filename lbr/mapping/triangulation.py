@@ -13,7 +13,7 @@ from pydantic import Field
 
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
-from lbr.geometry.pose import Pose
+from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import build_model
 from lbr.mapping.database import Pair, write_database
 from lbr.mapping.verification import normalised_rays, sampson_distance
@@ -60,7 +60,8 @@ def triangulate(
     """
     if not verified:
         raise DataError("no image pair has matches that agree with the given poses; look at the poses and the pairs")
-    model = build_model(cameras, poses)
+    origin = round_origin(np.array([pose.centre for pose in poses.values()]))
+    model = build_model(cameras, {name: pose.about(origin) for name, pose in poses.items()})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "database.db")
         write_database(path, model, keypoints, verified, verified=True)
@@ -73,6 +74,8 @@ def triangulate(
             f"triangulation made no point out of {sum(map(len, verified.values()))} matches of {len(verified)} pairs: "
             "the poses and the matches do not fit each other, or the cameras share one place"
         )
+    if origin.any():
+        found.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(), origin))
     return found
 
 

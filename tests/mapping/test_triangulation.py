@@ -129,3 +129,18 @@ def test_tracks_are_as_long_as_the_views_are_many(world: ExactWorld):
 
 def _with_poses(world: ExactWorld, cameras: dict, keypoints: dict, verified: dict) -> tuple:
     return cameras, world.poses, keypoints, verified
+
+
+def test_millions_of_metres_from_zero_points_are_where_they_are_near_it(world: ExactWorld):
+    """Solvers that stop at a share of the coordinates would stop too early there."""
+    cameras, keypoints, verified = verified_of(world)
+    utm = np.array([512_345.6, 5_412_345.7, 431.2])
+    noisy = {
+        n: xy + np.random.default_rng(len(n)).normal(size=xy.shape).astype(np.float32) for n, xy in keypoints.items()
+    }
+    far_poses = {name: pose.about(-utm) for name, pose in world.poses.items()}
+    near, far = (model_arrays(triangulate(cameras, p, noisy, verified, SETTINGS)) for p in (world.poses, far_poses))
+    assert len(far.points) == len(near.points)
+    np.testing.assert_allclose(far.points - utm, near.points, atol=1e-5)
+    for found, pose in zip(far.poses, far_poses.values(), strict=True):
+        np.testing.assert_allclose(found.centre, pose.centre, atol=1e-6)
