@@ -72,7 +72,7 @@ def evaluate(
         },
     }  # fmt: skip
     text = _markdown(workspace.run, scores, settings, statuses, seconds)
-    if (ratios := _errors_over_stated(records, errors)).size:
+    if (ratios := _errors_over_stated(records, errors, alignment)).size:
         report["error_over_stated_std"] = {"num": ratios.size, "median": float(np.median(ratios))}
         text += (
             f"Position errors of {ratios.size} refined poses: {np.median(ratios):.2f} times the stated standard "
@@ -105,15 +105,24 @@ def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[
     return found
 
 
-def _errors_over_stated(records: Sequence[Mapping[str, Any]], errors: PoseErrors) -> np.ndarray:
-    """float64 [R]: position errors of the refined poses, each over its stated standard deviation, where that is in
-    metres. Where what is stated is right their median is 0.9 or less."""
-    stated = {r["query"]: r.get("position_std_m") for r in records if r["status"] == "refined"}
-    found = [
-        (error, stated[name]) for name, error in zip(errors.names, errors.position_m, strict=True) if stated.get(name)
-    ]
+def _errors_over_stated(
+    records: Sequence[Mapping[str, Any]], errors: PoseErrors, alignment: Alignment | None
+) -> np.ndarray:
+    """float64 [R]: position errors of the refined poses, each over its stated standard deviation, where it is known how
+    many metres that is. Where what is stated is right their median is 0.9 or less."""
+    stated = {r["query"]: _stated_m(r, alignment) for r in records if r["status"] == "refined"}
+    pairs = zip(errors.names, errors.position_m, strict=True)
+    found = [(error, stated[name]) for name, error in pairs if stated.get(name) and np.isfinite(error)]
     error, std = np.array(found, np.float64).reshape(-1, 2).T
     return error / std
+
+
+def _stated_m(record: Mapping[str, Any], alignment: Alignment | None) -> float | None:
+    """Metres of the stated standard deviation of the position; of a map in units of its own by its alignment."""
+    if alignment is None:
+        return record["position_std_m"]
+    scale, std = alignment.metres_per_unit(record["place"]), record["position_std"]
+    return None if scale is None or std is None else scale * std
 
 
 def _median_seconds(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from lbr.evaluation import EvaluationSettings
+from lbr.geometry.consensus import AlignedGroup
 from lbr.geometry.pose import Pose
+from lbr.geometry.similarity import Similarity
 from lbr.io.text_lists import write_poses
+from lbr.pipeline.aligning import Alignment
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.scoring import evaluate
 from lbr.pipeline.workspace import Workspace
@@ -20,17 +23,19 @@ def refined(name: str, std_m: float | None, status: Status = Status.REFINED) -> 
     """At the origin, its position known to std_m."""
     covariance = None if std_m is None else np.diag([1e-6] * 3 + [std_m**2 / 3] * 3)
     estimate = PoseEstimate(Pose.identity(), np.ones(20, bool), covariance, CAMERA)
-    return Localization(name, status, "because", estimate, CAMERA)
+    return Localization(name, status, "because", estimate, CAMERA, reference="db.jpg", place=0)
 
 
-def evaluated(folder: Path, *results: Localization, units: float | None = 1.0) -> tuple[dict, str]:
+def evaluated(
+    folder: Path, *results: Localization, units: float | None = 1.0, alignment: Alignment | None = None
+) -> tuple[dict, str]:
     """report.json and the text of results whose true positions are all 6 cm off theirs."""
     workspace = Workspace(folder, "default")
     workspace.localizations.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(localization_to_json(result, metres_per_unit=units)) for result in results]
     workspace.localizations.write_text("\n".join(lines))
     write_poses(folder / "gt.txt", {r.query: Pose(np.eye(3), np.array([0.06, 0, 0])) for r in results})
-    path, text = evaluate(workspace, folder / "gt.txt", EvaluationSettings())
+    path, text = evaluate(workspace, folder / "gt.txt", EvaluationSettings(), alignment)
     return json.loads(path.read_text()), text
 
 
@@ -47,3 +52,10 @@ def test_errors_beside_what_was_stated(tmp_path: Path):
 def test_nothing_is_said_of_what_was_not_stated_in_metres(tmp_path: Path):
     report, text = evaluated(tmp_path, refined("a", 0.02), units=None)
     assert "error_over_stated_std" not in report and "stated" not in text
+
+
+def test_what_is_stated_in_units_of_the_map_is_told_by_its_alignment(tmp_path: Path):
+    """One unit is two metres: 2 cm stated are 4."""
+    group = AlignedGroup(("db.jpg",), Similarity(2.0, np.eye(3), np.zeros(3)), np.zeros(1), np.zeros(1))
+    report, _ = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=Alignment((group,), (0,), (), 0))
+    assert report["error_over_stated_std"] == {"num": 1, "median": pytest.approx(1.5)}
