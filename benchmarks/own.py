@@ -91,5 +91,5 @@ def row(folder: Path, limit: tuple[float, float]) -> list[str]:
     records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
     first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
     compared = f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance"
-    stated = report.get("error_over_stated_std")  # in metres: not of a map in units of its own
+    stated = report.get("error_over_stated_std")  # not there where no pose was refined
     return [*accuracy(report, limit), f"{stated['median']:.2f}" if stated else "", compared]

@@ -13,7 +13,6 @@ from benchmarks.machine import SHARED, table
 from benchmarks.own import COLUMNS, PLACES, darkened, row, run_own
 from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
 from lbr.io.text_lists import read_poses, read_query_list, write_poses, write_query_list
-from lbr.types import Camera, Pose
 
 OUT = Path(__file__).resolve().parents[1] / "outputs" / "splits-benchmark"
 EVERY = {"strecha-dev": 2, "street-dev": 3}  # so many db photographs make one query
@@ -44,10 +43,9 @@ def split(source: Path, target: Path, every: int) -> tuple[int, int]:
     for name, renamed in new.items():
         (target / "images" / renamed).parent.mkdir(parents=True, exist_ok=True)
         (target / "images" / renamed).symlink_to(source.resolve() / "images" / name)
-    of_db: tuple[dict[str, Camera], dict[str, Pose]] = ({}, {})
-    for name in sorted(set(new) - set(queries)):
-        of_db[0][new[name]], of_db[1][new[name]] = cameras[name], poses[name]
-    write_model(target / "3D-models", build_model(*of_db))
+    db = sorted(set(new) - set(queries))
+    model = build_model({new[name]: cameras[name] for name in db}, {new[name]: poses[name] for name in db})
+    write_model(target / "3D-models", model)
     write_query_list(target / "queries.txt", {new[name]: cameras[name] for name in queries})
     write_poses(target / "gt.txt", {new[name]: poses[name] for name in queries})
-    return len(of_db[0]), len(queries)
+    return len(db), len(queries)

@@ -16,7 +16,7 @@ import pycolmap
 
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
-from lbr.geometry.pose import Pose
+from lbr.geometry.pose import Pose, xyzw_to_wxyz
 from lbr.io.files import atomic_path
 
 pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
@@ -127,7 +127,7 @@ def _pose_of(image: pycolmap.Image) -> Pose:
     """cam_from_world. A model's quaternions are as somebody wrote them, from surveyed matrices of six digits, say."""
     transform = image.cam_from_world()
     try:
-        return Pose.from_quaternion(transform.rotation.quat[[3, 0, 1, 2]], transform.translation)
+        return Pose.from_quaternion(xyzw_to_wxyz(transform.rotation.quat), transform.translation)
     except ValueError as error:
         raise DataError(f"image '{image.name}' of the model has no valid pose: {error}") from None
 

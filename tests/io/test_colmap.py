@@ -6,7 +6,7 @@ import pytest
 
 from lbr.errors import DataError
 from lbr.geometry.camera import MODELS
-from lbr.geometry.pose import Pose
+from lbr.geometry.pose import Pose, wxyz_to_xyzw
 from lbr.io.colmap import (
     build_model,
     cam_from_img,
@@ -165,7 +165,7 @@ def with_quaternions_of_norm(norm: float) -> pycolmap.Reconstruction:
     model = build_model(dict.fromkeys(poses, CAMERA), poses)
     for image in model.images.values():
         pose = poses[image.name]
-        quaternion = norm * pose.quaternion[[1, 2, 3, 0]]
+        quaternion = norm * wxyz_to_xyzw(pose.quaternion)
         image.frame.rig_from_world = pycolmap.Rigid3d(pycolmap.Rotation3d(quaternion), pose.t)
     return model
 

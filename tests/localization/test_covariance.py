@@ -115,6 +115,12 @@ def test_errors_in_common_are_in_the_covariance():
     assert np.mean(squares[0]) > 3
 
 
+def test_a_refined_pose_states_errors_in_common():
+    pairs = noisy(0.7, 0)
+    pose = refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, 2.0)
+    np.testing.assert_allclose(pose.covariance, stated(pose, pairs, 2.0, COMMON).covariance)
+
+
 def test_errors_in_common_only_add():
     pairs = noisy(0.7, 0)
     pose = refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA)
