@@ -147,6 +147,7 @@ def _markdown(
 def _alignment_text(alignment: Alignment, records: Sequence[Mapping[str, Any]]) -> str:
     lines = ["", "The map is in a frame of its own; aligned to the reference poses of its db images:", ""]
     lines += [f"- {line}" for line in alignment.describe()]
+    lines.append("- what a query states is of its place in the map; what the map itself is off by is not in it")
     if outside := alignment.num_outside(records):
         lines.append(f"- {outside} queries were found by db images outside every group: they count as missed")
     return "\n".join(lines) + "\n"

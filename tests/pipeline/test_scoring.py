@@ -57,5 +57,6 @@ def test_nothing_is_said_of_what_was_not_stated_in_metres(tmp_path: Path):
 def test_what_is_stated_in_units_of_the_map_is_told_by_its_alignment(tmp_path: Path):
     """One unit is two metres: 2 cm stated are 4."""
     group = AlignedGroup(("db.jpg",), Similarity(2.0, np.eye(3), np.zeros(3)), np.zeros(1), np.zeros(1))
-    report, _ = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=Alignment((group,), (0,), (), 0))
+    report, text = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=Alignment((group,), (0,), (), 0))
     assert report["error_over_stated_std"] == {"num": 1, "median": pytest.approx(1.5)}
+    assert "what the map itself is off by is not in it" in text
