@@ -15,6 +15,7 @@ from lbr.config import load_config
 from lbr.io.images import list_images
 from lbr.io.labels import mask_path, read_mask
 from lbr.io.predictions_file import PredictionFile
+from lbr.networks import channels_last
 from lbr.parallel import limit_threads, num_cores
 from lbr.pipeline.recognition import recognise
 from lbr.pipeline.recognition_scoring import recognition_scores, recognition_table
@@ -24,7 +25,7 @@ from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.recognition.inference import ReadyNetwork
 from lbr.recognition.masks import full_mask
 from lbr.recognition.network import make_network
-from lbr.recognition.optimization import autocast, channels_last
+from lbr.recognition.optimization import autocast
 from lbr.recognition.predict import load_recognizer
 from lbr.recognition.settings import Precision, PspSettings
 

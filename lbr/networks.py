@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from lbr.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+Network = TypeVar("Network", bound="torch.nn.Module")
 
 WRAPPINGS = ("state_dict", "model")  # keys under which checkpoints carry their weights
 PARALLEL_PREFIX = "module."
@@ -89,3 +91,24 @@ def pretrained(make: Any, what: str, **options: Any) -> Any:
             f"{what}: its weights could not be downloaded ({type(error).__name__}); "
             "download them elsewhere and name the file in extractor.weights"
         ) from None
+
+
+def channels_last(network: Network, device: str) -> Network:
+    """The network on its device, in the memory layout that convolutions are fastest in."""
+    import torch
+
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+
+
+def folded(part: torch.nn.Module) -> torch.nn.Module:
+    """The part, which is not training, with every norm that follows a convolution folded into it.
+
+    A part whose code torch.fx cannot follow (some of timm's) stays as it is: the same result, slower.
+    """
+    from torch import fx
+    from torch.fx.experimental.optimization import fuse
+
+    try:
+        return fuse(part)
+    except (fx.proxy.TraceError, TypeError, AttributeError, NotImplementedError):
+        return part

@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     **{part: LOW | {"networks", "parallel"} for part in MIDDLE},
     "town": LOW | {"parallel"},
 }
+ALLOWED["learning"] = LOW | {"networks", "parallel", "features", "recognition", "stylization"}
 ALLOWED["localization"] = LOW | {"networks", "parallel"} | MIDDLE - {"town", "stylization"}
 ALLOWED["visualization"] = ALLOWED["localization"] | {"localization"}
 ALLOWED["config"] = ALLOWED["visualization"] | {"visualization"} | MIDDLE
@@ -49,7 +50,8 @@ ALLOWED["cli"] = ALLOWED["pipeline"] | {"pipeline"}
 ALLOWED["__main__"] = {"cli"}
 
 TORCH = {"torch", "torchvision", "kornia", "timm", "segmentation_models_pytorch"}
-MAY_TORCH = {"networks", "recognition", "features", "matching"}  # at the top of a module: recognition, *_network.py
+MAY_TORCH = {"networks", "recognition", "learning", "features", "matching"}
+AT_TOP = {"recognition", "learning"}  # of a module, beside *_network.py
 
 
 def part_of(path: Path) -> str:
@@ -106,7 +108,7 @@ def test_torch_is_imported_in_few_places_and_only_when_needed():
     for path, tree in TREES.items():
         top = {id(node) for node in tree.body}
         for node, name in imports(tree):
-            at_top = id(node) in top and part_of(path) != "recognition" and not path.stem.endswith("_network")
+            at_top = id(node) in top and part_of(path) not in AT_TOP and not path.stem.endswith("_network")
             if name.split(".")[0] in TORCH and (part_of(path) not in MAY_TORCH or at_top):
                 wrong.append(f"{where(path, node)}: {name}")
     assert wrong == []

@@ -7,15 +7,19 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lbr.features.aliked import Aliked, AlikedSettings
+from lbr.features.daynight import DayNight, DayNightSettings
 from lbr.features.disk import Disk, DiskSettings
 from lbr.features.extractor import Extractor
 from lbr.features.resnetxn import ResNetXN, ResNetXNSettings
 from lbr.features.sift import Sift, SiftSettings
 from lbr.features.xfeat import XFeat, XFeatSettings
 
-EXTRACTORS: dict[str, Any] = {"sift": Sift, "aliked": Aliked, "disk": Disk, "xfeat": XFeat, "resnetxn": ResNetXN}
+EXTRACTORS: dict[str, Any] = {
+    "sift": Sift, "daynight": DayNight, "aliked": Aliked, "disk": Disk, "xfeat": XFeat, "resnetxn": ResNetXN,
+}  # fmt: skip
 ExtractorConfig = Annotated[
-    SiftSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings, Field(discriminator="name")
+    SiftSettings | DayNightSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings,
+    Field(discriminator="name"),
 ]
 
 

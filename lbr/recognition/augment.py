@@ -62,7 +62,7 @@ def augment(
         other, others_labels = _fitted(*around(), size)
         view, labels = np.where(inside[..., None], view, other), np.where(inside, labels, others_labels)
     view, labels = _occlude(view, labels, settings, rng)
-    return _shade(view, settings, rng), labels
+    return shade(view, settings, rng), labels
 
 
 def _warp(
@@ -127,7 +127,8 @@ def _occlude(image: np.ndarray, mask: np.ndarray, settings: AugmentSettings, rng
     return image, mask
 
 
-def _shade(image: np.ndarray, settings: AugmentSettings, rng: np.random.Generator) -> np.ndarray:
+def shade(image: np.ndarray, settings: AugmentSettings, rng: np.random.Generator) -> np.ndarray:
+    """RGB uint8 [H, W, 3] in other light, weather and sharpness; nothing in it moves."""
     if settings.shadow and rng.random() < settings.shadow:
         image = cast_shadow(image, rng)
     if rng.random() < settings.night:

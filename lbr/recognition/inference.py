@@ -5,11 +5,11 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import fx, nn
-from torch.fx.experimental.optimization import fuse
+from torch import nn
 
+from lbr.networks import channels_last, folded
 from lbr.recognition.network import Recognition, RecognitionNetwork
-from lbr.recognition.optimization import channels_last, uses_bfloat16
+from lbr.recognition.optimization import uses_bfloat16
 from lbr.recognition.packing import can_pack, pack
 from lbr.recognition.settings import Precision
 
@@ -54,14 +54,3 @@ class Float(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.float()
-
-
-def folded(part: nn.Module) -> nn.Module:
-    """The part, which is not training, with every norm that follows a convolution folded into it.
-
-    A part whose code torch.fx cannot follow (some of timm's) stays as it is: the same result, slower.
-    """
-    try:
-        return fuse(part)
-    except (fx.proxy.TraceError, TypeError, AttributeError, NotImplementedError):
-        return part

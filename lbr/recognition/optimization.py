@@ -86,8 +86,3 @@ def uses_bfloat16(precision: Precision, device: str) -> bool:
         return torch.cuda.is_bf16_supported()
     supported = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return any(check() for check in supported if check)
-
-
-def channels_last(network: Network, device: str) -> Network:
-    """The network on its device, in the memory layout that convolutions are fastest in."""
-    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs

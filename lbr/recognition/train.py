@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lbr.errors import DataError
 from lbr.io.files import atomic_path
 from lbr.io.images import read_image
-from lbr.networks import pick_device
+from lbr.networks import channels_last, pick_device
 from lbr.parallel import limit_threads, num_cores
 from lbr.recognition.augment import AugmentSettings
 from lbr.recognition.calibration import fit_calibration
@@ -29,7 +29,7 @@ from lbr.recognition.checkpoints import Checkpoint, start_from
 from lbr.recognition.losses import Losses, recognition_loss
 from lbr.recognition.material import Material, gather
 from lbr.recognition.network import RecognitionNetwork, make_network
-from lbr.recognition.optimization import RunningAverage, autocast, channels_last, make_optimizer
+from lbr.recognition.optimization import RunningAverage, autocast, make_optimizer
 from lbr.recognition.planning import (
     MEASURED_STEPS,
     READ_IMAGES,
