@@ -31,7 +31,7 @@ from lbr.types import InstancePrediction, InstanceVocabulary, Localization
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CONFIG, PUBLISHED = CONFIGS / "town.yaml", CONFIGS / "experiments" / "published.yaml"
-PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.8")
+PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.9")
 EXHAUSTIVE = ("candidates.name=exhaustive", *PLAIN)
 # What exhaustive search is best with here: ten places, 40 inliers, 10 of one image, no judgement by support.
 BY_INLIERS = (

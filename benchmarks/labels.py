@@ -21,8 +21,8 @@ from lbr.pipeline.vocabulary import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 MADE = (  # with keypoints as for a folder of photographs
-    "workspace=outputs/town/workspace-labels", "instances.prefer_given=false", "extractor.size_power=0",
-    "parallel.workers=1",
+    "workspace=outputs/town/workspace-labels", "instances.prefer_given=false", "extractor.name=sift",
+    "extractor.max_keypoints=2048", "matcher.ratio=0.85", "parallel.workers=1",
 )  # fmt: skip
 METHODS = ("kmeans", "facades")
 COVERS = 0.1  # an instance covers a facade when it holds so much of its labelled pixels

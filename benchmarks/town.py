@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from benchmarks.ablations import by_score
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.mapping.map import open_map
@@ -28,16 +27,16 @@ from lbr.town.viewpoints import look, query_shots, street_camera
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 PLAIN = (  # how hard the town is for what everybody has
+    "extractor.name=sift", "extractor.max_keypoints=2048", "matcher.ratio=0.85", "labelling.favour_instances=false",
     "candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8",
-    "run=exhaustive-plain",
+    "workspace=outputs/town/workspace-sift",
 )  # fmt: skip
 VIEWS = 8  # queries before each twin
 TIMED = 8  # photographs by each condition
 
 
 def run() -> str:
-    config = load_config(CONFIG)
-    config = load_config(CONFIG, (*PLAIN, *by_score(config, config.extractor.max_keypoints)))
+    config = load_config(CONFIG, PLAIN)
     context = Context(config)
     make_town(context)
     run_flow(context)
