@@ -1,4 +1,5 @@
-"""The pictures of assets/: the town's overview, and a contact sheet of places by day, at dusk and by night.
+"""The pictures of assets/: the town's overview, a contact sheet of places by day, at dusk and by night, and what two
+local features match of one of them by day and by night.
 
     .venv/bin/python scripts/make_assets.py
 
@@ -15,15 +16,22 @@ import cv2
 import numpy as np
 
 from lbr.config import load_config
+from lbr.features import ExtractorConfig, make_extractor
+from lbr.features.daynight import DayNightSettings
+from lbr.features.extractor import Extractor
+from lbr.features.sift import SiftSettings
 from lbr.geometry.pose import Pose
 from lbr.io.text_lists import read_poses
+from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.pipeline.scenes import make_town
 from lbr.pipeline.stage import Context
 from lbr.town import build_town, contact_sheet
 from lbr.town.pictures import overview_picture, photographs_of, places
+from lbr.visualization.matches import draw_matches
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDITIONS = ("overcast", "dusk", "night")
+MATCHED = 2  # of the places: the one whose matches are shown
 
 
 def main() -> int:
@@ -34,9 +42,24 @@ def main() -> int:
     for name, pose in read_poses(config.dataset.ground_truth).items():
         groups[name.split("/")[1] if name.startswith("query/") else name.split("/")[0]].append(pose)
     _write("overview.jpg", overview_picture(town, groups))
-    sheet = contact_sheet([[v.image for v in row] for row in photographs_of(town, places(town, 8), CONDITIONS)], 400)
-    _write("places.jpg", sheet)
+    photographs = [[view.image for view in row] for row in photographs_of(town, places(town, 8), CONDITIONS)]
+    _write("places.jpg", contact_sheet(photographs, 400))
+    day, _, night = photographs[MATCHED]
+    features: tuple[tuple[ExtractorConfig, float], ...] = (
+        (SiftSettings(max_keypoints=1000), 0.8), (DayNightSettings(max_keypoints=1000), 0.9),
+    )  # fmt: skip
+    _write("night.jpg", np.vstack([matched_picture(day, night, make_extractor(f), ratio) for f, ratio in features]))
     return 0
+
+
+def matched_picture(day: np.ndarray, night: np.ndarray, extractor: Extractor, ratio: float) -> np.ndarray:
+    """What is matched between two photographs from one pose: green where it is one place in both, red elsewhere."""
+    a, b = extractor.extract(day), extractor.extract(night)
+    indices = match_descriptors(a.descriptors, b.descriptors, NearestSettings(ratio=ratio)).indices
+    points = a.keypoints[indices[:, 0]], b.keypoints[indices[:, 1]]
+    right = np.linalg.norm(points[0] - points[1], axis=1) < 3
+    colours = np.where(right[:, None], (60, 220, 90), (230, 60, 50)).astype(np.uint8)
+    return draw_matches((day, night), points, colours, width=1000, max_lines=len(right))
 
 
 def _write(name: str, picture: np.ndarray) -> None:

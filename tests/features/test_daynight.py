@@ -73,7 +73,7 @@ def test_at_night_it_matches_what_sift_does_not(daynight: DayNight):
 def test_an_exposure_changes_nothing_but_rounding(daynight: DayNight):
     image = (photograph(4, DAY) // 2).astype(np.uint8)
     a, b = daynight.extract(image), daynight.extract(2 * image)
-    distance, _ = cKDTree(a.keypoints).query(b.keypoints)
+    distance, _ = cKDTree(a.keypoints).query(b.keypoints[:300])
     assert (distance < 0.1).mean() > 0.95
 
 

@@ -55,11 +55,11 @@ def daynight_weights() -> dict[str, Any]:
 # the shift in pixels that it is equivariant to, the share of keypoints that must follow)
 CASES: dict[str, tuple[dict[str, Any], Callable[[], dict] | None, int, int, float]] = {
     "sift": ({"spread_px": None}, None, 128, 1, 0.95),
-    "daynight": ({}, daynight_weights, 64, 32, 0.8),
     "aliked": ({"model": "aliked-t16", "detection_threshold": 0.0}, aliked_weights, 64, 32, 0.8),
     "disk": ({}, disk_weights, 128, 32, 0.5),
     "xfeat": ({"detection_threshold": 0.0}, xfeat_weights, 64, 32, 0.8),
     "resnetxn": ({}, resnetxn_weights, 128, 32, 0.8),
+    "daynight": ({}, daynight_weights, 64, 32, 0.8),
 }
 
 
