@@ -31,6 +31,7 @@ from lbr.types import InstancePrediction, InstanceVocabulary, Localization
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CONFIG, PUBLISHED = CONFIGS / "town.yaml", CONFIGS / "experiments" / "published.yaml"
+SIFT_CONFIG = CONFIGS / "experiments" / "sift.yaml"
 PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.9")
 EXHAUSTIVE = ("candidates.name=exhaustive", *PLAIN)
 # What exhaustive search is best with here: ten places, 40 inliers, 10 of one image, no judgement by support.
@@ -43,7 +44,10 @@ BY_INLIERS = (
 FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verification.min_image_inliers=8")
 UNREFINED = ("localization.refinement.enabled=false",)
 OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network's features; of ours few images pass
-DEMO_KEYPOINTS = 2048
+FAVOURED = ("labelling.favour_instances=true",)
+SIFT = (  # what experiments/sift.yaml has, for the town
+    "extractor.name=sift", "extractor.max_keypoints=2048", "extractor.size_power=1", "matcher.ratio=0.85", *FAVOURED,
+)  # fmt: skip
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
 SAMPLINGS = 6
@@ -70,13 +74,7 @@ def run() -> str:
     vocabulary = load_vocabulary(context)
     truth = partial(_true_labels, context, vocabulary)
     wrong = [partial(_wrong_labels, vocabulary.num_classes, draw) for draw in range(DRAWS) for _ in range(SAMPLINGS)]
-    plain = _by_score(context, DEMO_KEYPOINTS)
     rows = [
-        _row("keypoints by score: exhaustive, plain, not refined", plain, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), ONCE),
-        _row("... refined", plain, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
-        _row("... verified by support", plain, (*EXHAUSTIVE, "localization.max_clusters=10"), ONCE),
-        _row("keypoints by score: progressive, instance-wise", plain, ()),
-        _row("... no labels, global search", plain, (), [_no_labels]),
         _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), THRICE),
         _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
         _row("as published", context, OUR_COSINES, ONCE, PUBLISHED),
@@ -86,23 +84,19 @@ def run() -> str:
         _row("... labels true", context, (), [truth] * SAMPLINGS),
         _row(f"... {WRONG:.0%} of the labels wrong", context, (), wrong),
         _row("... no labels, global search", context, (), [_no_labels]),
+        _row("... keypoints of instances first", _own(context, "favoured", FAVOURED), FAVOURED),
     ]
     for count in KEYPOINTS:
-        fewer = prepared((f"extractor.max_keypoints={count}", f"workspace={context.workspace.root}-{count}"))
+        fewer = _own(context, str(count), (f"extractor.max_keypoints={count}",))
         rows.append(_row(f"{count} keypoints, default", fewer, ()))
-        rows.append(_row(f"{count} keypoints by score", _by_score(context, count), ()))
+    rows.append(_row("SIFT, keypoints of instances first", _own(context, "sift", SIFT), (), config_file=SIFT_CONFIG))
     head = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
     return table(head, rows)
 
 
-def by_score(config: Config, count: int) -> tuple[str, str]:
-    """Overrides: `count` keypoints as everybody has them, not those of instances first, in a workspace of their own."""
-    return "labelling.favour_instances=false", f"workspace={config.workspace}-by-score-{count}"
-
-
-def _by_score(context: Context, count: int) -> Context:
-    """The same town, with `count` keypoints chosen by score alone."""
-    return prepared((f"extractor.max_keypoints={count}", *by_score(context.config, count)))
+def _own(context: Context, name: str, overrides: tuple[str, ...]) -> Context:
+    """The same town, made otherwise, in a workspace of its own."""
+    return prepared((*overrides, f"workspace={context.workspace.root}-{name}"))
 
 
 def prepared(overrides: tuple[str, ...]) -> Context:

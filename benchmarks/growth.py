@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.ablations import by_score, outcome, true_prediction
+from benchmarks.ablations import outcome, true_prediction
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.features.labelling import labels_at
@@ -73,8 +73,7 @@ def run(overrides: Sequence[str] = ()) -> str:
     rows, seconds = [], {}
     for town, path in TOWNS.items():
         given = overrides if town == "large" else ()
-        config = load_config(path, given)
-        context = mapped(Context(load_config(path, (*given, *by_score(config, config.extractor.max_keypoints)))))
+        context = mapped(Context(load_config(path, given)))
         seconds[town], found = _localized(context)
         rows += [[town, *row] for row in found]
     ratio = {c: np.mean(seconds["large"][c]) / np.mean(seconds["demo"][c]) for c in seconds["demo"]}

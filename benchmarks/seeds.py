@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.ablations import by_score, outcome
+from benchmarks.ablations import outcome
 from benchmarks.growth import TOWNS, localized, mapped
 from benchmarks.machine import table
 from lbr.config import load_config
@@ -29,7 +29,6 @@ def _row(seed: int, root: Path, overrides: Sequence[str]) -> list[str]:
         f"town.seed={seed}", f"dataset.root={root}/aachen_v1.1", f"dataset.ground_truth={root}/ground_truth/poses.txt",
         f"dataset.ground_truth_labels={root}/ground_truth/masks", f"workspace={root}/workspace", *overrides,
     )  # fmt: skip
-    config = load_config(TOWNS["demo"], given)
-    context = mapped(Context(load_config(TOWNS["demo"], (*given, *by_score(config, config.extractor.max_keypoints)))))
+    context = mapped(Context(load_config(TOWNS["demo"], given)))
     recall, compared, wrong = outcome(context, localized(context)[0])
     return [str(seed), *recall, *compared, wrong]
