@@ -53,7 +53,7 @@ CELLS = 128  # of a side of the grid of true labels
 SAMPLINGS = 6
 ONCE: tuple[None] = (None,)  # what compares ten times as many images draws more samples, and takes as much longer
 THRICE: tuple[None, ...] = (None,) * 3  # but of what the default is compared with, more than one is worth its time
-WRONG, DRAWS = 0.3, 6  # share of the labels, and times that other ones are drawn, each with all samplings
+WRONG, DRAWS = 0.3, 3  # share of the labels, and times that other ones are drawn, each with all samplings
 
 Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
 
