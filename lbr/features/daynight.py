@@ -27,6 +27,11 @@ class DayNightSettings(NeuralSettings):
     nms_radius: int = Field(default=2, ge=1)
     border: int = Field(default=4, ge=0, description="pixels along the image's edge without keypoints")
 
+    @property
+    def shipped(self) -> Path:
+        """What `weights` is where it is null; not a setting, as a place of this machine is none."""
+        return SHIPPED
+
 
 class DayNight:
     """Detector and descriptor in one network (lbr/learning says how it is trained).
@@ -39,7 +44,7 @@ class DayNight:
 
         self.settings, self.device = settings, pick_device(settings.device)
         network = DayNightNetwork()
-        load_weights(network, settings.weights or SHIPPED)
+        load_weights(network, settings.weights or settings.shipped)
         self.network = channels_last(folded(network.eval().requires_grad_(False)), self.device)
 
     def extract(self, image: np.ndarray) -> LocalFeatures:

@@ -226,6 +226,7 @@ def identities_as_made(*outputs: Path) -> dict[str, str]:
 
 
 def weights_digest(settings: Settings) -> dict[str, str]:
-    """The digest of a checkpoint that settings name: other weights under the same name are another input."""
-    path = getattr(getattr(settings, "engine", None) or settings, "weights", None)
+    """The digest of a checkpoint that settings name, or that is shipped for them: other weights are another input."""
+    settings = getattr(settings, "engine", None) or settings
+    path = getattr(settings, "weights", None) or getattr(settings, "shipped", None)
     return {"weights": digest_files([path])} if path else {}

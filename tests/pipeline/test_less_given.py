@@ -132,3 +132,19 @@ def test_other_weights_under_the_same_name_make_features_stale(
         torch.save(XFeat().net.state_dict(), tmp_path / "x.pth")
         assert run("extract", override) == code
     assert "features-db.h5" in capsys.readouterr().err
+
+
+def test_other_shipped_weights_make_features_stale(
+    own_scene: Path, run: Callable, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    from lbr.features import daynight
+    from lbr.features.daynight_network import DayNightNetwork
+
+    override = "extractor={name: daynight, device: cpu}"
+    assert run("extract", override) == 0 == run("extract", override)
+    torch.save(DayNightNetwork().state_dict(), tmp_path / "new.pt")
+    monkeypatch.setattr(daynight, "SHIPPED", tmp_path / "new.pt")
+    assert run("extract", override) == 2
+    assert "features-db.h5" in capsys.readouterr().err
