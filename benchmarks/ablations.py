@@ -7,6 +7,7 @@ one or two of them go the one way or the other with the samples that are drawn.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from benchmarks.machine import table
 from lbr.config import Config, load_config
@@ -30,8 +32,15 @@ from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.types import InstancePrediction, InstanceVocabulary, Localization
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-CONFIG, PUBLISHED = CONFIGS / "town.yaml", CONFIGS / "experiments" / "published.yaml"
-SIFT_CONFIG = CONFIGS / "experiments" / "sift.yaml"
+CONFIG = CONFIGS / "town.yaml"
+
+
+def experiment(name: str) -> tuple[str, ...]:
+    """What a file of configs/experiments changes, as overrides of the town's configuration, which has the same base."""
+    sections = yaml.safe_load((CONFIGS / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return tuple(f"{key}={json.dumps(value)}" for key, value in sections.items() if key != "base")
+
+
 PLAIN = ("localization.matcher.name=nearest", "localization.matcher.ratio=0.9")
 EXHAUSTIVE = ("candidates.name=exhaustive", *PLAIN)
 # What exhaustive search is best with here: ten places, 40 inliers, 10 of one image, no judgement by support.
@@ -45,9 +54,7 @@ FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verific
 UNREFINED = ("localization.refinement.enabled=false",)
 OUR_COSINES = ("candidates.min_cosine=0.9",)  # their 0.95 is of their network's features; of ours few images pass
 FAVOURED = ("labelling.favour_instances=true",)
-SIFT = (  # what experiments/sift.yaml has, for the town
-    "extractor.name=sift", "extractor.max_keypoints=2048", "extractor.size_power=1", "matcher.ratio=0.85", *FAVOURED,
-)  # fmt: skip
+SIFT = (*experiment("sift"), "extractor.max_keypoints=2048")
 KEYPOINTS = (4096, 1024, 512)
 CELLS = 128  # of a side of the grid of true labels
 SAMPLINGS = 6
@@ -77,7 +84,7 @@ def run() -> str:
     rows = [
         _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), THRICE),
         _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
-        _row("as published", context, OUR_COSINES, ONCE, PUBLISHED),
+        _row("as published", context, (*experiment("published"), *OUR_COSINES), ONCE),
         _row("progressive, plain", context, PLAIN),
         _row("progressive, instance-wise, not refined", context, (*UNREFINED, *FEW_INLIERS)),
         _row("progressive, instance-wise (default)", context, ()),
@@ -89,7 +96,7 @@ def run() -> str:
     for count in KEYPOINTS:
         fewer = _own(context, str(count), (f"extractor.max_keypoints={count}",))
         rows.append(_row(f"{count} keypoints, default", fewer, ()))
-    rows.append(_row("SIFT, keypoints of instances first", _own(context, "sift", SIFT), (), config_file=SIFT_CONFIG))
+    rows.append(_row("SIFT, keypoints of instances first", _own(context, "sift", SIFT), SIFT))
     head = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
     return table(head, rows)
 
@@ -113,7 +120,6 @@ def prepared(overrides: tuple[str, ...]) -> Context:
 
 def _row(
     name: str, context: Context, overrides: tuple[str, ...], relabels: Sequence[Relabel | None] = (None,) * SAMPLINGS,
-    config_file: Path = CONFIG,
 ) -> list[str]:  # fmt: skip
     """relabels: of each run; their samplings take turns."""
     base = context.config
@@ -122,7 +128,7 @@ def _row(
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
     runs = []
     for number, relabel in enumerate(relabels):
-        config = load_config(config_file, (*given, f"seed={number % SAMPLINGS}"))
+        config = load_config(CONFIG, (*given, f"seed={number % SAMPLINGS}"))
         results, seconds = _localize(context, config, relabel)
         runs.append(results)
         for result, second in zip(results, seconds, strict=True):

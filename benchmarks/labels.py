@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ablations import SIFT
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.io.labels import mask_path, read_mask
@@ -21,8 +22,8 @@ from lbr.pipeline.vocabulary import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 MADE = (  # with keypoints as for a folder of photographs
-    "workspace=outputs/town/workspace-labels", "instances.prefer_given=false", "extractor.name=sift",
-    "extractor.max_keypoints=2048", "matcher.ratio=0.85", "parallel.workers=1",
+    *SIFT, "extractor.size_power=0", "workspace=outputs/town/workspace-labels", "instances.prefer_given=false",
+    "parallel.workers=1",
 )  # fmt: skip
 METHODS = ("kmeans", "facades")
 COVERS = 0.1  # an instance covers a facade when it holds so much of its labelled pixels

@@ -71,10 +71,10 @@ def _features() -> list[list[str]]:
     for name, extractor, ratio in _extractors():
         for camera in NIGHT:
             for condition, found in _matched(camera, extractor, ratio).items():
-                rights, shares, errors = np.array(found).T
+                rights, totals, errors = np.array(found).T
                 rows += [[
                     f"{name}, {ratio}", f"{camera}, {condition}", f"{np.median(rights):.0f}",
-                    f"{rights.sum() / (rights / shares).sum():.0%}", f"{np.nanmean(errors):.2f} px",
+                    f"{rights.sum() / max(totals.sum(), 1):.0%}", f"{np.nanmean(errors):.2f} px",
                 ]]  # fmt: skip
     return rows
 
@@ -92,7 +92,7 @@ def _extractors() -> list[tuple[str, Extractor, float]]:
 
 
 def _matched(camera: str, extractor: Extractor, ratio: float) -> Mapping[str, list[tuple[float, float, float]]]:
-    """condition -> for each pair of a frame and a reference: right matches, their share, their mean error in pixels."""
+    """condition -> for each pair of a frame and a reference: what `_right` says."""
     frames = _frames(camera)
     by_day = [name for name in frames if name not in NIGHT[camera]]
     references = by_day[:: len(by_day) // REFERENCES][:REFERENCES]
@@ -110,13 +110,14 @@ def _matched(camera: str, extractor: Extractor, ratio: float) -> Mapping[str, li
 def _right(
     view: LocalFeatures, frame: LocalFeatures, homography: np.ndarray, ratio: float
 ) -> tuple[float, float, float]:
+    """How many matches are right, how many there are, and the mean error of the right ones in pixels."""
     matches = match_descriptors(view.descriptors, frame.descriptors, NearestSettings(ratio=ratio)).indices
     seen = view.keypoints[matches[:, :1]].astype(np.float64)
     expected = cv2.perspectiveTransform(seen, np.linalg.inv(homography))[:, 0]
     errors = np.linalg.norm(expected - frame.keypoints[matches[:, 1]], axis=1)
     right = errors < MAX_ERROR_PX
     mean = float(errors[right].mean()) if right.any() else np.nan
-    return max(float(right.sum()), 1e-9), max(float(right.mean()), 1e-9), mean
+    return float(right.sum()), float(len(right)), mean
 
 
 def _frames(camera: str) -> dict[str, np.ndarray]:

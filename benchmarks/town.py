@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from benchmarks.ablations import SIFT
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.mapping.map import open_map
@@ -27,9 +28,9 @@ from lbr.town.viewpoints import look, query_shots, street_camera
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
 PLAIN = (  # how hard the town is for what everybody has
-    "extractor.name=sift", "extractor.max_keypoints=2048", "matcher.ratio=0.85", "labelling.favour_instances=false",
+    *SIFT, "labelling.favour_instances=false",
     "candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8",
-    "workspace=outputs/town/workspace-sift",
+    "workspace=outputs/town/workspace-plain",
 )  # fmt: skip
 VIEWS = 8  # queries before each twin
 TIMED = 8  # photographs by each condition

@@ -11,7 +11,6 @@ from pydantic import Field
 from lbr.features.extractor import NeuralSettings, extract_resized
 from lbr.io.images import to_grey
 from lbr.networks import channels_last, folded, load_weights, pick_device, to_arrays
-from lbr.settings import ConfigPath
 from lbr.types import LocalFeatures
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "daynight.pt"
@@ -22,7 +21,6 @@ class DayNightSettings(NeuralSettings):
 
     name: Literal["daynight"] = "daynight"
     max_keypoints: int = Field(default=2048, ge=1)
-    weights: ConfigPath | None = None
     detection_threshold: float = Field(default=0.0, ge=0, description="of the heat, 0..1")
     nms_radius: int = Field(default=2, ge=1)
     border: int = Field(default=4, ge=0, description="pixels along the image's edge without keypoints")

@@ -52,13 +52,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         "temperature": checkpoint.temperature,
         "presence_scale": list(checkpoint.presence_scale),
         "scores": dict(checkpoint.scores),
-        "state_dict": {k: _stored(k, v, half) for k, v in checkpoint.network.state_dict().items()},
+        "state_dict": {k: stored(k, v, half) for k, v in checkpoint.network.state_dict().items()},
     }
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
 
 
-def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
+def stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    """A tensor of a state dict as a file has it. half: as float16, but for the statistics of norms."""
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if half and tensor.is_floating_point() and "running" not in name else tensor
 

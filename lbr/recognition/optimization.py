@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from copy import deepcopy
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import torch
 from torch import nn
 
+from lbr.networks import Network
 from lbr.recognition.muon import Muon
 from lbr.recognition.settings import MuonSettings, OptimizerConfig, Precision, SgdSettings
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def make_optimizer(network: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,10 +13,12 @@ import pytest
 import torch
 
 from lbr.errors import DataError
+from lbr.features.daynight import DayNight, DayNightSettings
 from lbr.learning.settings import LearningSettings
 from lbr.learning.train import learn, read_photographs
 from tests.learning.test_views import texture
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = LearningSettings(
     view_px=64, batch_size=2, steps=12, save_every=4, workers=0, photograph_px=200, precision="float32", copies=1
 )
@@ -71,3 +76,26 @@ def test_what_is_no_photograph_is_left_out_and_said(photographs: list[Path], tmp
     assert "broken.jpg" in capsys.readouterr().err
     with pytest.raises(DataError, match="none of 1 photographs"):
         read_photographs([tmp_path / "broken.jpg"], SETTINGS)
+
+
+def script(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / "make_local_feature.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_the_script_makes_weights_that_the_local_feature_reads(photographs: list[Path], tmp_path: Path):
+    options = ["--out", f"{tmp_path}/made.pt", "--workspace", f"{tmp_path}/work"]
+    short = ["steps=2", "view_px=64", "batch_size=2", "copies=1"]
+    made = script(str(photographs[0].parent), *options, *short)
+    assert made.returncode == 0, made.stderr
+    found = DayNight(DayNightSettings(weights=tmp_path / "made.pt", device="cpu")).extract(texture())
+    assert found.descriptors.shape == (len(found), 64)
+
+
+def test_the_script_says_what_it_cannot_use_in_one_line(photographs: list[Path], tmp_path: Path):
+    where = ["--out", f"{tmp_path}/made.pt", "--workspace", f"{tmp_path}/work"]
+    for arguments, told in (([str(photographs[0].parent), "step=2"], "step:"), ([f"{tmp_path}/none"], "none")):
+        stopped = script(*arguments, *where)
+        assert stopped.returncode == 2 and told in stopped.stderr and stopped.stderr.count("\n") == 1
+    assert not (tmp_path / "made.pt").exists()

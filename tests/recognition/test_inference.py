@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lbr.recognition.inference import ReadyNetwork, folded
+from lbr.networks import folded
+from lbr.recognition.inference import ReadyNetwork
 from lbr.recognition.network import make_network
 from lbr.recognition.packing import PackedConvolution, can_pack
 from lbr.recognition.settings import DeepLabSettings, NetworkConfig, PspSettings
