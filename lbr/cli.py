@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from lbr.pipeline.stage import Context, Report
 
 OK, PROBLEMS, FAILED = 0, 1, 2
-FOLDER_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "folder.yaml"
 
 STAGES = {
     "train": "a network that names the instances of the label images",
@@ -127,7 +126,7 @@ def _run_own(options: argparse.Namespace) -> int:
         raise ConfigError("wants PHOTOS, maybe QUERIES: folders; and overrides section.key=value")
     photos, queries = Path(paths[0]), Path(paths[1]) if len(paths) > 1 else None
     workspace = options.workspace or Path("outputs", "own", photos.resolve().name)
-    path, told = prepare(photos, queries, workspace, options.config or FOLDER_CONFIG)
+    path, told = prepare(photos, queries, workspace, options.config)
     print("\n".join(told), flush=True)
     context = Context(load_config(path, overrides), options.overwrite)
     skipped = left_out(context)

@@ -25,6 +25,7 @@ EXHAUSTIVE = 60  # photographs without poses up to which each is matched with ea
 TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; fewer where all is learned before
 MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
 QUERY = "query"  # folder of queries, below that of the photographs or of the links
+FOLDER_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "folder.yaml"
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -98,11 +99,12 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
     )  # fmt: skip
 
 
-def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path) -> tuple[Path, list[str]]:
+def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | None = None) -> tuple[Path, list[str]]:
     """The configuration file in `workspace` for these photographs, and what to tell the user about them.
 
-    One that is there is kept, with whatever a person changed in it, as long as it is about the same photographs.
-    Raises ConfigError when it is about others, DataError when there are none.
+    base: the file that it starts from, where a person names one. What is there is kept, with whatever a person changed
+    in it, as long as it is about the same photographs and starts from the same file. Raises ConfigError when it does
+    not, DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
     found = look_at(photos)
@@ -115,8 +117,13 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path) -> 
         told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
     else:
         dataset |= _hold_out(names, poses, workspace, told)
-    sections = {"base": str(base), "dataset": dataset, "workspace": str(workspace), **_sized(found, len(names))}
-    _write_once(workspace / CONFIG, sections, told)
+    sections = {
+        "base": os.path.abspath(base or FOLDER_CONFIG),
+        "dataset": dataset,
+        "workspace": str(workspace),
+        **_sized(found, len(names)),
+    }
+    _write_once(workspace / CONFIG, sections, told, named=base is not None)
     return workspace / CONFIG, told
 
 
@@ -168,7 +175,8 @@ def _sized(found: Found, count: int) -> dict[str, Any]:
     return sections
 
 
-def _write_once(path: Path, sections: dict[str, Any], told: list[str]) -> None:
+def _write_once(path: Path, sections: dict[str, Any], told: list[str], named: bool) -> None:
+    """named: a person said which base it is to start from."""
     text = yaml.safe_dump(sections, sort_keys=False)
     if not path.is_file():
         write_text(path, text)
@@ -176,7 +184,12 @@ def _write_once(path: Path, sections: dict[str, Any], told: list[str]) -> None:
         return
     there = yaml.safe_load(read_text(path))
     if not isinstance(there, dict) or there.get("dataset") != sections["dataset"]:
-        raise ConfigError(f"{path}: is about other photographs; name another workspace=, or remove that file")
+        raise ConfigError(f"{path}: is about other photographs; name another --workspace, or remove that file")
+    if named and there.get("base") != sections["base"]:
+        raise ConfigError(
+            f"{path}: starts from {there.get('base')}, not from {sections['base']}; name another --workspace, "
+            "or change `base` in it"
+        )
     told.append(f"configuration: {path}, as it is there; remove it to start from ours")
 
 

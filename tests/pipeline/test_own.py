@@ -22,11 +22,11 @@ from lbr.pipeline.workspace import Workspace
 from tests.street import CAMERA, row
 from tests.synthetic import RenderedScene
 
-BASE = Path(__file__).resolve().parents[2] / "configs" / "folder.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def made(photos: Path, workspace: Path, queries: Path | None = None) -> tuple[Dataset, Path, str]:
-    path, told = prepare(photos, queries, workspace, BASE)
+    path, told = prepare(photos, queries, workspace)
     return load_dataset(load_config(path).dataset), path, " | ".join(told)
 
 
@@ -91,6 +91,17 @@ def test_what_a_person_changed_in_the_configuration_stays(tmp_path: Path, scene:
         made(plain, tmp_path / "work")
 
 
+def test_it_starts_from_the_file_that_is_named(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch):
+    """As it is named: from the folder where the command is given. One that is there is not silently kept instead."""
+    monkeypatch.chdir(CONFIGS.parent)
+    path, _ = prepare(plain, None, tmp_path / "night", Path("configs/folder-night.yaml"))
+    monkeypatch.chdir(tmp_path)
+    assert load_config(path).extractor.name == "daynight"
+    assert prepare(plain, None, tmp_path / "night")[0] == path, "nothing named: what is there is gone on with"
+    with pytest.raises(ConfigError, match=r"starts from .*folder-night.yaml, not from .*folder.yaml; name another"):
+        prepare(plain, None, tmp_path / "night", CONFIGS / "folder.yaml")
+
+
 def test_what_is_not_there_is_said(tmp_path: Path, plain: Path):
     (tmp_path / "empty").mkdir()
     for photos, queries, message in (
@@ -100,7 +111,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, plain: Path):
         (plain, tmp_path / "empty", "no photographs in it"),
     ):
         with pytest.raises(DataError, match=message):
-            prepare(photos, queries, tmp_path / "work", BASE)
+            prepare(photos, queries, tmp_path / "work")
 
 
 def test_paths_and_overrides_are_told_apart(tmp_path: Path):
