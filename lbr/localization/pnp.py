@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import poselib
@@ -18,13 +18,18 @@ from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
 MIN_PAIRS = 4  # three give up to four poses; the fourth chooses
+# Of the others of COLMAP's, poselib says nothing and ignores the lens.
+POSELIB_MODELS = frozenset({
+    "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV",
+})  # fmt: skip
 
 
 class PnpSettings(Settings):
     """RANSAC: inliers reproject within max_error_px.
 
     engine: poselib draws the pairs of best quality first (PROSAC: Chum and Matas, CVPR 2005), so that few trials do;
-    pycolmap draws all alike, and is the one that estimates a focal length that nobody gave, whatever is set here.
+    pycolmap draws all alike; whatever is set here, it takes the cameras whose focal length nobody gave, to estimate it,
+    and those whose model poselib does not know (POSELIB_MODELS).
     """
 
     engine: Literal["pycolmap", "poselib"] = "poselib"
@@ -50,7 +55,7 @@ def estimate_pose(
     """
     if len(pairs) < MIN_PAIRS:
         return None
-    if settings.engine == "poselib" and camera.is_known:
+    if settings.engine == "poselib" and camera.is_known and camera.model in POSELIB_MODELS:
         return _estimate_poselib(pairs, camera, settings, seed, with_covariance)
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.estimate_focal_length = not camera.is_known
@@ -82,21 +87,43 @@ def refine_pose(
     """
     if np.count_nonzero(mask) < MIN_PAIRS:
         return None
+    xy, xyz, origin = pairs.points2d[mask], pairs.points3d[mask], round_origin(pairs.points3d)
+    if refine_focal or camera.model not in POSELIB_MODELS:
+        found = _refined_pycolmap(xy, xyz - origin, pose.about(origin), camera, loss_scale_px, refine_focal)
+    else:
+        found = _refined_poselib(xy, xyz - origin, pose.about(origin), camera, loss_scale_px)
+    if found is None:
+        return None
+    refined, estimated = found[0].about(-origin), found[1]
+    covariance = pose_covariance(estimated, refined, xy, xyz, loss_scale_px) if with_covariance else None
+    return PoseEstimate(refined, mask, covariance, estimated)
+
+
+def _refined_poselib(
+    xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
+) -> tuple[Pose, Camera] | None:
+    """The same minimum as pycolmap's, in a sixth of the time; the camera stays."""
+    start = poselib.CameraPose()
+    start.q, start.t = pose.quaternion, pose.t
+    options = {"loss_type": "CAUCHY", "loss_scale": loss_scale_px}
+    found, _ = poselib.refine_absolute_pose(xy, xyz, start, _as_poselib(camera), options)
+    if not (np.isfinite(found.q).all() and np.isfinite(found.t).all()):
+        return None
+    return Pose.from_quaternion(found.q, found.t), camera
+
+
+def _refined_pycolmap(
+    xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float, refine_focal: bool
+) -> tuple[Pose, Camera] | None:
     options = pycolmap.AbsolutePoseRefinementOptions()
     options.loss_function_scale = loss_scale_px
     options.refine_focal_length = refine_focal
     working = to_pycolmap_camera(camera)
-    origin = round_origin(pairs.points3d)
-    start, xyz = to_rigid3d(pose.about(origin)), pairs.points3d - origin
-    found = pycolmap.refine_absolute_pose(start, pairs.points2d, xyz, mask, working, options)
+    found = pycolmap.refine_absolute_pose(to_rigid3d(pose), xy, xyz, np.ones(len(xy), bool), working, options)
     if found is None or not np.isfinite(found["cam_from_world"].translation).all():
         return None
-    refined = from_rigid3d(found["cam_from_world"]).about(-origin)
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
-    covariance = None
-    if with_covariance:
-        covariance = pose_covariance(estimated, refined, pairs.points2d[mask], pairs.points3d[mask], loss_scale_px)
-    return PoseEstimate(refined, mask, covariance, estimated)
+    return from_rigid3d(found["cam_from_world"]), estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,13 +201,10 @@ def _estimate_poselib(
         "min_iterations": settings.min_iterations, "max_iterations": settings.max_iterations,
         "progressive_sampling": pairs.quality is not None,
     }  # fmt: skip
-    description = {
-        "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params)
-    }  # fmt: skip
     order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")
     origin = round_origin(pairs.points3d)
     xy, xyz = pairs.points2d[order], pairs.points3d[order] - origin
-    found, info = poselib.estimate_absolute_pose(xy, xyz, description, ransac, {})
+    found, info = poselib.estimate_absolute_pose(xy, xyz, _as_poselib(camera), ransac, {})
     inliers = np.asarray(info["inliers"], bool)
     if inliers.shape != (len(pairs),) or not inliers.any():
         return None
@@ -188,6 +212,10 @@ def _estimate_poselib(
     mask[order] = inliers
     pose = Pose.from_quaternion(found.q, found.t).about(-origin)
     return refine_pose(pairs, mask, pose, camera, with_covariance=with_covariance)
+
+
+def _as_poselib(camera: Camera) -> dict[str, Any]:
+    return {"model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params)}
 
 
 def _fields(camera: Camera) -> tuple[str, int, int, tuple[float, ...]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lbr.geometry.camera import Camera, guess_camera
+from lbr.geometry.camera import MODELS, Camera, guess_camera
 from lbr.geometry.pose import Pose, pose_error
 from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose, reprojection_errors
 from lbr.types import Correspondences
@@ -27,7 +27,7 @@ def seen(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("model", ["PINHOLE", "SIMPLE_RADIAL", "OPENCV", "OPENCV_FISHEYE"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("num", [6, 100])
 def test_exact_pairs_give_the_exact_pose(engine: str, model: str, num: int):
     camera = example(model)
