@@ -21,6 +21,7 @@ BENCHMARKS = {
     "augmentation": "what stylised copies and night made on the fly are worth: four short trainings, on the town",
     "labels": "instances made from images and poses alone, against the true masks; k-means beside it",
     "ablations": "what search, matching, refinement, keypoints and labels are worth, on the embedded town",
+    "cost": "time of a query on the demo town, paired with that of all db images and plain matching",
     "growth": "time of a query on the demo town and on the large one, ten times its images; maps both: an hour",
     "seeds": "other towns than the one the limits were chosen on: recall, and refined poses that are wrong; maps four",
     "changes": "photographs added to a map and taken away: recall, and time beside making it anew",

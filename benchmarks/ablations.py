@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from benchmarks.machine import table
-from lbr.config import Config, load_config
+from lbr.config import load_config
 from lbr.evaluation import pose_errors, score_by_condition
 from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask
@@ -29,7 +29,7 @@ from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import STAGES, left_out
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.types import InstancePrediction, InstanceVocabulary, Localization
+from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures, Localization, Query
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CONFIG = CONFIGS / "town.yaml"
@@ -122,17 +122,17 @@ def _row(
     name: str, context: Context, overrides: tuple[str, ...], relabels: Sequence[Relabel | None] = (None,) * SAMPLINGS,
 ) -> list[str]:  # fmt: skip
     """relabels: of each run; their samplings take turns."""
-    base = context.config
-    given = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}", *overrides)
     conditions = {query.name: query.condition for query in context.dataset.queries}
     spent: dict[str, list[float]] = {c: [] for c in sorted(set(conditions.values()))}
-    runs = []
+    runs: list[list[Localization]] = []
     for number, relabel in enumerate(relabels):
-        config = load_config(CONFIG, (*given, f"seed={number % SAMPLINGS}"))
-        results, seconds = _localize(context, config, relabel)
-        runs.append(results)
-        for result, second in zip(results, seconds, strict=True):
-            spent[conditions[result.query]].append(second)
+        variant = Variant(context, overrides, number % SAMPLINGS, relabel)
+        runs.append([])
+        with FeatureFile(context.workspace.query_features) as file:
+            for query in context.dataset.queries:
+                result, seconds = variant.localize(query, file.read(query.name))
+                runs[-1].append(result)
+                spent[conditions[query.name]].append(seconds)
     recall, compared, wrong = outcome(context, *runs)
     row = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
     print(f"| {' | '.join(row)} |", flush=True)  # what is stopped has told what it found
@@ -159,22 +159,27 @@ def outcome(context: Context, *runs: Sequence[Localization]) -> tuple[list[str],
     return means, compared, f"{wrong} of {refined}"
 
 
-def _localize(context: Context, config: Config, relabel: Relabel | None) -> tuple[list[Localization], list[float]]:
-    """Results, and the seconds of the processor that each took after extraction, in one thread."""
-    workspace = context.workspace
-    scene = Relabelled(
-        workspace.map, workspace.index, workspace.query_predictions, config.candidates, config.labelling,
-        config.recognition.ranking, config.extractor.max_keypoints, relabel,
-    )  # fmt: skip
-    localizer = Localizer(scene.map, config.localization, seed=config.seed, threads=1)
-    results, seconds = [], []
-    with FeatureFile(workspace.query_features) as file:
-        for query in context.dataset.queries:
-            asked = scene.ask(query.name, file.read(query.name))
-            start = time.process_time()
-            results.append(localizer.localize_features(asked.features, query.camera, query.name, asked.candidates))
-            seconds.append(time.process_time() - start)
-    return results, seconds
+class Variant:
+    """One way of localizing the town's queries, in one thread."""
+
+    def __init__(
+        self, context: Context, overrides: Sequence[str], seed: int = 0, relabel: Relabel | None = None
+    ) -> None:
+        base, workspace = context.config, context.workspace
+        keep = (f"workspace={base.workspace}", f"extractor.max_keypoints={base.extractor.max_keypoints}")
+        config = load_config(CONFIG, (*keep, *overrides, f"seed={seed}"))
+        self.scene = Relabelled(
+            workspace.map, workspace.index, workspace.query_predictions, config.candidates, config.labelling,
+            config.recognition.ranking, config.extractor.max_keypoints, relabel,
+        )  # fmt: skip
+        self.localizer = Localizer(self.scene.map, config.localization, seed=config.seed, threads=1)
+
+    def localize(self, query: Query, features: LocalFeatures) -> tuple[Localization, float]:
+        """The result, and the seconds of the processor that it took after extraction and recognition."""
+        asked = self.scene.ask(query.name, features)
+        start = time.process_time()
+        result = self.localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
+        return result, time.process_time() - start
 
 
 def _no_labels(name: str, found: InstancePrediction) -> None:

@@ -18,7 +18,7 @@ from lbr.types import Correspondences, LocalFeatures, PoseEstimate
 
 ASIDE = np.array([[1.0, 0.6], [-1.0, -0.6]])  # directions in which nothing but chance matches are looked for
 LEAST_ASIDE_PX = 30.0  # farther than a point's own surroundings look like it
-BLOCK_ROWS = 512  # descriptors compared at a time
+BLOCK = 65536  # numbers of descriptors compared at a time
 LEAST_PAIRS = 6  # fewer say nothing about chance
 
 
@@ -55,9 +55,9 @@ class Guided:
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     """The guide of the db images `frames`, int [K]."""
-    spans = [np.arange(scene.offsets[f], scene.offsets[f + 1]) for f in frames]
-    observation = np.concatenate([np.zeros(0, np.int64), *spans])
-    seen_in = np.repeat(np.asarray(frames, np.int64), [len(span) for span in spans])
+    frames, offsets = np.asarray(frames, np.int64), np.asarray(scene.offsets)
+    of_frame = offsets[frames + 1] - offsets[frames]
+    observation, seen_in = _ranges(offsets[frames], of_frame), np.repeat(frames, of_frame)
     points, owner = np.unique(scene.point_index[observation], return_inverse=True)
     order = np.argsort(owner.reshape(-1), kind="stable")
     count = np.bincount(owner.reshape(-1), minlength=len(points))
@@ -118,7 +118,7 @@ def _mutual(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of points and keypoints int64 [M] that are each other's most alike within the radius, their cosines [M]."""
     found = cKDTree(xy.reshape(-1, 2)).sparse_distance_matrix(guide.tree, radius_px, output_type="ndarray")
-    order = np.lexsort((found["j"], found["i"]))
+    order = np.argsort(found["i"] * len(guide.query) + found["j"])
     point, keypoint = row[found["i"][order]], found["j"][order].astype(np.int64)
     cosine = _best_cosines(guide, point, keypoint)
     of_point, of_keypoint = np.full(len(guide.points), -1, np.float32), np.full(len(guide.query), -1, np.float32)
@@ -141,16 +141,20 @@ def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.n
 def _observations(guide: Guide, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int64 [O], int64 [O]: places in `point`, rows of points, each as often as the point was observed; by what."""
     count = guide.count[point]
-    which = np.repeat(np.arange(len(point)), count)
-    return which, np.repeat(guide.start[point] - (np.cumsum(count) - count), count) + np.arange(len(which))
+    return np.repeat(np.arange(len(point)), count), _ranges(guide.start[point], count)
+
+
+def _ranges(start: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """int64 [sum of count]: start[0], start[0] + 1, ..., count[0] of them; then those from start[1]; and so on."""
+    return np.repeat(start - (np.cumsum(count) - count), count) + np.arange(count.sum())
 
 
 def _products(a: np.ndarray, row: np.ndarray, b: np.ndarray, column: np.ndarray) -> np.ndarray:
     """float32 [K]: the products of rows of a with rows of b, both [.., D], in blocks that stay in the cache."""
-    found = np.empty(len(row), np.float32)
-    from_a, from_b = (np.empty((BLOCK_ROWS, m.shape[1]), np.float32) for m in (a, b))
-    for start in range(0, len(row), BLOCK_ROWS):
-        block = slice(start, min(start + BLOCK_ROWS, len(row)))
+    found, rows = np.empty(len(row), np.float32), max(1, BLOCK // a.shape[1])
+    from_a, from_b = (np.empty((rows, m.shape[1]), np.float32) for m in (a, b))
+    for start in range(0, len(row), rows):
+        block = slice(start, min(start + rows, len(row)))
         size = block.stop - start
         np.take(a, row[block], axis=0, out=from_a[:size], mode="clip")  # mode: without it rows are copied twice
         np.take(b, column[block], axis=0, out=from_b[:size], mode="clip")

@@ -17,6 +17,7 @@ from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
+from lbr.localization.pnp import with_its_covariance
 from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
 from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
 from lbr.mapping.map import Map, open_map
@@ -190,6 +191,7 @@ class Localizer:
             reason += f"; {estimate.num_inliers} after refinement"
         log.counts["matches"] = len(pairs)
         log.counts["inliers"] = estimate.num_inliers
+        estimate = with_its_covariance(estimate, pairs)
         result = self._result(name, status, reason, estimate, estimate.camera, log)
         return replace(result, reference=reference, place=int(self.scene.place[found.reference]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -95,8 +95,17 @@ def refine_pose(
     if found is None:
         return None
     refined, estimated = found[0].about(-origin), found[1]
-    covariance = pose_covariance(estimated, refined, xy, xyz, loss_scale_px) if with_covariance else None
-    return PoseEstimate(refined, mask, covariance, estimated)
+    estimate = PoseEstimate(refined, mask, None, estimated)
+    return with_its_covariance(estimate, pairs, loss_scale_px) if with_covariance else estimate
+
+
+def with_its_covariance(estimate: PoseEstimate, pairs: Correspondences, loss_scale_px: float = 1.0) -> PoseEstimate:
+    """The estimate of these pairs, `refine_pose`'s under the same loss, with its covariance where it had none."""
+    if estimate.covariance is not None:
+        return estimate
+    xy, xyz = pairs.points2d[estimate.inliers], pairs.points3d[estimate.inliers]
+    covariance = pose_covariance(estimate.camera, estimate.pose, xy, xyz, loss_scale_px)
+    return replace(estimate, covariance=covariance)
 
 
 def _refined_poselib(
@@ -104,12 +113,12 @@ def _refined_poselib(
 ) -> tuple[Pose, Camera] | None:
     """The same minimum as pycolmap's, in a sixth of the time; the camera stays."""
     start = poselib.CameraPose()
-    start.q, start.t = pose.quaternion, pose.t
+    start.R, start.t = pose.R, pose.t
     options = {"loss_type": "CAUCHY", "loss_scale": loss_scale_px}
     found, _ = poselib.refine_absolute_pose(xy, xyz, start, _as_poselib(camera), options)
     if not (np.isfinite(found.q).all() and np.isfinite(found.t).all()):
         return None
-    return Pose.from_quaternion(found.q, found.t), camera
+    return Pose(found.R, found.t), camera
 
 
 def _refined_pycolmap(
@@ -210,7 +219,7 @@ def _estimate_poselib(
         return None
     mask = np.zeros(len(pairs), bool)
     mask[order] = inliers
-    pose = Pose.from_quaternion(found.q, found.t).about(-origin)
+    pose = Pose(found.R, found.t).about(-origin)
     return refine_pose(pairs, mask, pose, camera, with_covariance=with_covariance)
 
 

@@ -302,7 +302,8 @@ class Search:
         if len(pairs) < self._fewest():
             return None
         with self.log.timed("pose"):
-            estimate = estimate_pose(pairs, self.camera, settings, self.seed_of(self.log.counts["clusters"] - 1))
+            seed = self.seed_of(self.log.counts["clusters"] - 1)
+            estimate = estimate_pose(pairs, self.camera, settings, seed, with_covariance=False)
         if estimate is None:
             return None
         votes = pairs.votes_by_image(estimate.inliers, len(self.scene))
