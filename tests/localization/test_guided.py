@@ -7,7 +7,7 @@ import pytest
 
 from lbr.geometry.pose import pose_error
 from lbr.localization.correspondences import quality_of, union
-from lbr.localization.guided import BLOCK_ROWS, LEAST_PAIRS, _products, make_guide, match_beyond_chance
+from lbr.localization.guided import BLOCK, LEAST_PAIRS, _products, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.refine import RefinementSettings, refine_with_frames, search_radii
 from lbr.localization.search import VerificationSettings
@@ -57,7 +57,7 @@ def test_where_nothing_is_right_nothing_stands_out(world: ExactWorld, scene: Map
         assert match_beyond_chance(make_guide(scene, query, ALL), at(POSE), 15.0, 1.0) is None
 
 
-@pytest.mark.parametrize("num", [0, 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 3])
+@pytest.mark.parametrize("num", [0, 1, BLOCK // 32, 2 * BLOCK // 32 + 3])
 def test_products_in_blocks_are_those_of_all_at_once(num: int):
     rng = np.random.default_rng(num)
     a, b = unit_rows(70, 32, rng).astype(np.float32), unit_rows(90, 32, rng).astype(np.float32)
