@@ -9,7 +9,7 @@ version = next(line.split('"')[1] for line in lines if line.startswith("__versio
 
 REQUIRED = [
     "torch>=2.4", "torchvision", "segmentation-models-pytorch>=0.5,<1", "timm>=1.0", "kornia>=0.8",
-    "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "h5py>=3.10",
+    "numpy>=2.0,<3", "scipy>=1.11", "opencv-python-headless>=4.9", "pillow>=10", "pillow-heif>=0.18", "h5py>=3.10",
     "pycolmap>=4.2,<5", "poselib>=2.0.4", "pydantic>=2.7,<3", "pyyaml>=6", "tqdm>=4.66", "threadpoolctl>=3.2",
     "tensorboard>=2.15", "trimesh>=4.4", "embreex>=2.17",
 ]  # fmt: skip

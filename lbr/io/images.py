@@ -5,16 +5,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+pillow_heif.register_heif_opener()  # what telephones write; turned upright as it is decoded
+
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".heif", ".avif",
+})  # fmt: skip
 FULL_FRAME_MM = 36.0  # width of the film that "35 mm equivalent" focal lengths refer to
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of photographs whose width and height change places
 
@@ -61,7 +66,7 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
     except UnidentifiedImageError:
         raise DataError(f"{path}: not an image (nor a format that Pillow reads); remove it or convert it") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: broken image ({error}); copy it again or remove it") from None
+        raise DataError(f"{path}: broken image ({_in_one_line(error)}); copy it again or remove it") from None
 
 
 def image_size(path: Path, upright: bool = False) -> tuple[int, int]:
@@ -101,7 +106,11 @@ def read_exif(path: Path) -> tuple[tuple[int, int], Image.Exif]:
                 exif = Image.Exif()
             return size, exif
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot read the image's header ({error})") from None
+        raise DataError(f"{path}: cannot read the image's header ({_in_one_line(error)})") from None
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
@@ -112,11 +121,25 @@ def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
 
 
 def list_images(root: Path, folder: str = ".") -> list[str]:
-    """Names (posix, relative to `root`) of the files under root/folder with an image's suffix, sorted."""
+    """Names (posix, relative to `root`) of the files under root/folder with an image's suffix, sorted.
+
+    Hidden files are left out, and what a Mac adds to an archive: their `._photo.jpg` is no photograph.
+    """
+    return [name for name in _list_files(root, folder) if PurePosixPath(name).suffix.lower() in SUFFIXES]
+
+
+def list_others(root: Path, folder: str = ".") -> list[str]:
+    """As `list_images`, the files that have no image's suffix."""
+    return [name for name in _list_files(root, folder) if PurePosixPath(name).suffix.lower() not in SUFFIXES]
+
+
+def _list_files(root: Path, folder: str) -> list[str]:
     if not (root / folder).is_dir():
         raise DataError(f"{root / folder}: no such folder of images")
-    found = (p for p in (root / folder).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p.relative_to(root).as_posix() for p in found)
+    found = (path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix() for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    )
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

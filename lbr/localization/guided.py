@@ -58,11 +58,12 @@ def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     frames, offsets = np.asarray(frames, np.int64), np.asarray(scene.offsets)
     of_frame = offsets[frames + 1] - offsets[frames]
     observation, seen_in = _ranges(offsets[frames], of_frame), np.repeat(frames, of_frame)
-    points, owner = np.unique(scene.point_index[observation], return_inverse=True)
-    order = np.argsort(owner.reshape(-1), kind="stable")
-    count = np.bincount(owner.reshape(-1), minlength=len(points))
+    point = np.asarray(scene.point_index)[observation]
+    order = np.argsort(point, kind="stable")
+    start = np.flatnonzero(np.diff(point[order], prepend=-1))
+    points, count = point[order[start]], np.diff(start, append=len(order))
     return Guide(
-        points.astype(np.int64), np.asarray(scene.points[points], np.float64), np.cumsum(count) - count, count,
+        points.astype(np.int64), np.asarray(scene.points[points], np.float64), start, count,
         as_float32(scene.descriptors[observation[order]]), seen_in[order],
         with_float32(query), cKDTree(query.keypoints),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text, remove, write_text
-from lbr.io.images import list_images
+from lbr.io.images import list_images, list_others
 from lbr.io.text_lists import write_poses
 
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
@@ -111,7 +112,7 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
     if queries is not None:
         found = with_queries(found, queries, workspace / LINKS)
     names, poses = _photographs(found)
-    told = [f"{len(names)} photographs to map in {photos}, {_described(found)}"]
+    told = [f"{len(names)} photographs to map in {photos}, {_described(found)}", *_left_alone(found)]
     dataset = _dataset(found)
     if found.has_queries:
         told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
@@ -133,6 +134,15 @@ def _photographs(found: Found) -> tuple[list[str], dict[str, Pose]]:
         return list_images(found.images, found.db_folder), {}
     cameras, poses = posed_cameras(read_model(found.model))
     return sorted(name for name in cameras if (found.images / name).is_file()), poses
+
+
+def _left_alone(found: Found) -> list[str]:
+    """Who has raw photographs or films among the others shall know that they are not looked at."""
+    kinds = Counter(
+        Path(name).suffix.lower() or "without a suffix" for name in list_others(found.images, found.db_folder)
+    )
+    told = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return [f"left alone, as no photographs that are read here: {told}"] if kinds else []
 
 
 def _described(found: Found) -> str:

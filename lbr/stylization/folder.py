@@ -89,14 +89,11 @@ def draw_look(settings: StylizeSettings, variant: str, name: str) -> tuple[str, 
 
 
 def write_image(path: Path, image: np.ndarray, jpeg_quality: int) -> None:
-    """RGB uint8 [H, W, 3] to `path` in the format of its suffix, whole or not at all. Raises DataError."""
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY if path.suffix.lower() == ".pgm" else cv2.COLOR_RGB2BGR)
-    try:
-        written, data = cv2.imencode(path.suffix.lower(), pixels, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    except cv2.error:
-        written = False
-    if not written:
-        raise DataError(f"{path}: cannot write this format; convert the photographs to .jpg or .png")
+    """RGB uint8 [H, W, 3] to `path`, whole or not at all: as PNG where it is called so, and else as JPEG, whatever its
+    suffix is, as its photograph's may be one that nobody writes."""
+    kind = ".png" if path.suffix.lower() == ".png" else ".jpg"
+    options = [] if kind == ".png" else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    _, data = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 

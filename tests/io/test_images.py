@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lbr.errors import DataError
-from lbr.io.images import image_size, list_images, read_exif, read_image, resize, to_grey
+from lbr.io.images import image_size, list_images, list_others, read_exif, read_image, resize, to_grey
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (30, 40, 3)).astype(np.uint8)
@@ -86,7 +86,20 @@ def test_exif_orientation_is_ignored(tmp_path: Path, orientation: int):
     np.testing.assert_array_equal(read_image(path), read_image(with_exif(tmp_path / "b.jpg")))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
+@pytest.mark.parametrize("suffix", ["heic", "avif"])
+def test_what_telephones_write_is_read_with_its_exif(tmp_path: Path, suffix: str):
+    smooth = np.add.outer(np.arange(30), 2 * np.arange(40)).astype(np.uint8)[..., None] + np.zeros(3, np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = "A", 26
+    Image.fromarray(smooth).save(tmp_path / f"a.{suffix}", quality=95, exif=exif)
+    assert_rgb(read_image(tmp_path / f"a.{suffix}"))
+    assert np.abs(read_image(tmp_path / f"a.{suffix}").astype(int) - smooth).max() <= 6, "lossy, but no other picture"
+    size, found = read_exif(tmp_path / f"a.{suffix}")
+    assert size == (40, 30) and found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] == 26
+    assert list_images(tmp_path) == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp", "heic", "avif"])
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_truncated_image_is_one_clear_line(tmp_path: Path, suffix: str, share: float):
     path = tmp_path / f"a.{suffix}"
@@ -146,9 +159,16 @@ def test_images_are_listed_by_suffix_sorted_and_posix(tmp_path: Path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(tmp_path, "db") == ["db/a name.x.png", "db/b.JPG", "db/deep/er/d.tiff"]
-    assert len(list_images(tmp_path)) == 4
+    assert len(list_images(tmp_path)) == 4 and list_others(tmp_path) == ["db/notes.txt"]
     with pytest.raises(DataError, match="no such folder"):
         list_images(tmp_path, "none")
+
+
+def test_hidden_files_are_no_photographs(tmp_path: Path):
+    for name in ("a.jpg", "._a.jpg", ".thumbnails/a.jpg", "db/__MACOSX/b.jpg", "db/.DS_Store"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == ["a.jpg"] and list_others(tmp_path) == []
 
 
 def test_resize_averages_and_keeps_what_fits():

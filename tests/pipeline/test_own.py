@@ -91,6 +91,13 @@ def test_what_a_person_changed_in_the_configuration_stays(tmp_path: Path, scene:
         made(plain, tmp_path / "work")
 
 
+def test_files_that_are_not_looked_at_are_said(tmp_path: Path, plain: Path):
+    for name in ("a.dng", "b.DNG", "film.mov", "README", ".hidden"):
+        (plain / name).touch()
+    told = made(plain, tmp_path / "work")[2]
+    assert "left alone, as no photographs that are read here: 2 .dng, 1 .mov, 1 without a suffix |" in told
+
+
 def test_it_starts_from_the_file_that_is_named(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch):
     """As it is named: from the folder where the command is given. One that is there is not silently kept instead."""
     monkeypatch.chdir(CONFIGS.parent)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from lbr.io.images import ImageFolder, read_image
 from lbr.parallel import ParallelSettings
 from lbr.stylization import MaskFolder, StylizeSettings, stylize_folder
-from lbr.stylization.folder import draw_look
+from lbr.stylization.folder import draw_look, write_image
 from tests.stylization.street import make_street
 
 NAMES = ["a/one.jpg", "a/two.png", "b c/three.JPG", "four.jpg"]
@@ -62,6 +62,14 @@ def test_a_broken_photograph_is_a_problem_and_the_rest_goes_on(source, tmp_path)
     assert [p.what for p in problems] == [NAMES[0], "missing.jpg"]
     assert all("\n" not in str(p) for p in problems)
     assert len(contents(tmp_path / "out")) == 2 * (len(NAMES) - 1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".heic", ".pgm"])
+def test_copies_of_any_format_have_the_photographs_name(tmp_path, suffix):
+    image = np.add.outer(np.arange(24), 3 * np.arange(32)).astype(np.uint8)[..., None] + np.zeros(3, np.uint8)
+    write_image(tmp_path / f"a{suffix}", image, 95)
+    error = np.abs(read_image(tmp_path / f"a{suffix}").astype(int) - image).max()
+    assert error == 0 if suffix == ".png" else error <= 4
 
 
 def test_masks_of_a_folder_are_used(source, tmp_path):
