@@ -1,4 +1,8 @@
-"""Where photographs are taken from, and with which camera."""
+"""Where photographs are taken from, and with which camera.
+
+Each view has a generator of its own. What is decided hangs on rays, of which one in a million falls on the other side
+of an edge on a processor of another kind: with one generator for all, that would move every view that comes after.
+"""
 
 from __future__ import annotations
 
@@ -99,11 +103,12 @@ def walk_shots(town: Town, count: int, folder: str, rng: np.random.Generator) ->
         )  # a few photographs see enough of each other on one side of the street alone
     places = [walk.at((k + 0.5) * walk.length / count) for k in range(count)]
     spread = 0.0 if walk.is_cut_short else 0.1
+    own = rng.spawn(count)
     poses = [
-        _best_view(town, at, headings[k % len(headings)], camera, rng, spread=spread) for k, at in enumerate(places)
+        _best_view(town, at, headings[k % len(headings)], camera, own[k], spread=spread) for k, at in enumerate(places)
     ]
     if not walk.is_cut_short:
-        _support_each_other(town, poses, places, camera, rng)
+        _support_each_other(town, poses, places, camera, own)
     lights = np.where(rng.random(count) < 0.3, "sun", "overcast")
     return [
         Shot(f"{folder}/{k + 1:04d}.jpg", camera, pose, str(lights[k]), f"{folder}-{k // 5}")
@@ -112,9 +117,9 @@ def walk_shots(town: Town, count: int, folder: str, rng: np.random.Generator) ->
 
 
 def _support_each_other(
-    town: Town, poses: list[Pose], places: list[Place], camera: Camera, rng: np.random.Generator
+    town: Town, poses: list[Pose], places: list[Place], camera: Camera, own: Sequence[np.random.Generator]
 ) -> None:
-    """Turn the db views that too few others share to where more do, the loneliest first (in place)."""
+    """Turn the db views that too few others share to where more do, the loneliest first (in place). own: each's."""
     seen = [probe(town, pose, camera) for pose in poses]
     centres = np.array([pose.centre for pose in poses])
 
@@ -127,7 +132,7 @@ def _support_each_other(
             others = pool([seen[n] for n in near(k, SHARE_M)])
             best = support(seen[k], others)
             for at, turn in _other_views(k, poses, places, near(k, 0.4 * SHARE_M)) if best < MIN_SUPPORT else ():
-                pose = _best_view(town, at, turn, camera, rng)
+                pose = _best_view(town, at, turn, camera, own[k])
                 view = probe(town, pose, camera)
                 score = support(view, others)
                 if score > best:
@@ -173,21 +178,21 @@ def query_shots(
     walk, camera = Walk(town.plan.streets, town.config.stretch_m), street_camera(town.config, kind)
     condition = "night" if "night" in folder else ""
     shots = []
-    for k in range(count):
-        at = walk.at((k + rng.uniform(0.1, 0.9)) * walk.length / count)
+    for k, own in enumerate(rng.spawn(count)):
+        at = walk.at((k + own.uniform(0.1, 0.9)) * walk.length / count)
         spread, best = 0.0 if walk.is_cut_short else 0.1, -1.0
         for _ in range(QUERY_TRIES if seen else 1):
-            turn = rng.choice([-1, 1]) * rng.uniform(np.radians(28), np.radians(130))
+            turn = own.choice([-1, 1]) * own.uniform(np.radians(28), np.radians(130))
             if walk.is_cut_short:
                 turn = np.clip(abs(turn), np.radians(50), np.radians(100))
-            view = _best_view(town, at, turn, camera, rng, town.config.off_path_m, spread)
+            view = _best_view(town, at, turn, camera, own, town.config.off_path_m, spread)
             near = np.flatnonzero(np.linalg.norm(centres - view.centre, axis=1) < SHARE_M)
             shown = support(probe(town, view, camera), pool([seen[n] for n in near])) if seen else 0.0
             if shown > best:
                 best, pose = shown, view
             if best >= QUERY_SUPPORT:
                 break
-        light = condition or ("sun" if rng.random() < 0.35 else "overcast")
+        light = condition or ("sun" if own.random() < 0.35 else "overcast")
         shots.append(Shot(f"{folder}/{k + 1:04d}.jpg", camera, pose, light, f"{folder}-{k}"))
     return shots
 
