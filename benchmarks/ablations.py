@@ -60,6 +60,7 @@ CELLS = 128  # of a side of the grid of true labels
 SAMPLINGS = 6
 ONCE: tuple[None] = (None,)  # what compares ten times as many images draws more samples, and takes as much longer
 THRICE: tuple[None, ...] = (None,) * 3  # but of what the default is compared with, more than one is worth its time
+COLUMNS = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
 WRONG, DRAWS = 0.3, 3  # share of the labels, and times that other ones are drawn, each with all samplings
 
 Relabel = Callable[[str, InstancePrediction], InstancePrediction | None]
@@ -78,27 +79,25 @@ class Relabelled(SearchedScene):
 
 def run() -> str:
     context = prepared(())
-    vocabulary = load_vocabulary(context)
-    truth = partial(_true_labels, context, vocabulary)
+    vocabulary, truth = load_vocabulary(context), truly_labelled(context)
     wrong = [partial(_wrong_labels, vocabulary.num_classes, draw) for draw in range(DRAWS) for _ in range(SAMPLINGS)]
     rows = [
-        _row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), THRICE),
-        _row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
-        _row("as published", context, (*experiment("published"), *OUR_COSINES), ONCE),
-        _row("progressive, plain", context, PLAIN),
-        _row("progressive, instance-wise, not refined", context, (*UNREFINED, *FEW_INLIERS)),
-        _row("progressive, instance-wise (default)", context, ()),
-        _row("... labels true", context, (), [truth] * SAMPLINGS),
-        _row(f"... {WRONG:.0%} of the labels wrong", context, (), wrong),
-        _row("... no labels, global search", context, (), [_no_labels]),
-        _row("... keypoints of instances first", _own(context, "favoured", FAVOURED), FAVOURED),
+        row("exhaustive, plain, not refined", context, (*EXHAUSTIVE, *BY_INLIERS, *UNREFINED), THRICE),
+        row("exhaustive, plain, refined", context, (*EXHAUSTIVE, *BY_INLIERS), ONCE),
+        row("as published", context, (*experiment("published"), *OUR_COSINES), ONCE),
+        row("progressive, plain", context, PLAIN),
+        row("progressive, instance-wise, not refined", context, (*UNREFINED, *FEW_INLIERS)),
+        row("progressive, instance-wise (default)", context, ()),
+        row("... labels true", context, (), [truth] * SAMPLINGS),
+        row(f"... {WRONG:.0%} of the labels wrong", context, (), wrong),
+        row("... no labels, global search", context, (), [_no_labels]),
+        row("... keypoints of instances first", _own(context, "favoured", FAVOURED), FAVOURED),
     ]
     for count in KEYPOINTS:
         fewer = _own(context, str(count), (f"extractor.max_keypoints={count}",))
-        rows.append(_row(f"{count} keypoints, default", fewer, ()))
-    rows.append(_row("SIFT, keypoints of instances first", _own(context, "sift", SIFT), SIFT))
-    head = ["variant", "day", "night", "compared, day", "night", "CPU s, day", "night", "refined but > 5 m or 10 deg"]
-    return table(head, rows)
+        rows.append(row(f"{count} keypoints, default", fewer, ()))
+    rows.append(row("SIFT, keypoints of instances first", _own(context, "sift", SIFT), SIFT))
+    return table(COLUMNS, rows)
 
 
 def _own(context: Context, name: str, overrides: tuple[str, ...]) -> Context:
@@ -109,16 +108,17 @@ def _own(context: Context, name: str, overrides: tuple[str, ...]) -> Context:
 def prepared(overrides: tuple[str, ...]) -> Context:
     """The town with everything up to its map and index made."""
     context = Context(load_config(CONFIG, overrides))
-    for stage in (make_town, make_stylized):
-        stage(context)
+    make_town(context)
     skipped = left_out(context)
+    if "train" not in skipped:
+        make_stylized(context)
     for verb in ("train", "recognise", "extract", "pairs", "match", "reconstruct", "index"):
         if verb not in skipped:
             STAGES[verb](context)
     return context
 
 
-def _row(
+def row(
     name: str, context: Context, overrides: tuple[str, ...], relabels: Sequence[Relabel | None] = (None,) * SAMPLINGS,
 ) -> list[str]:  # fmt: skip
     """relabels: of each run; their samplings take turns."""
@@ -134,9 +134,9 @@ def _row(
                 runs[-1].append(result)
                 spent[conditions[query.name]].append(seconds)
     recall, compared, wrong = outcome(context, *runs)
-    row = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
-    print(f"| {' | '.join(row)} |", flush=True)  # what is stopped has told what it found
-    return row
+    cells = [name, *recall, *compared, *(f"{np.mean(s):.3f}" for s in spent.values()), wrong]
+    print(f"| {' | '.join(cells)} |", flush=True)  # what is stopped has told what it found
+    return cells
 
 
 def outcome(context: Context, *runs: Sequence[Localization]) -> tuple[list[str], list[str], str]:
@@ -180,6 +180,10 @@ class Variant:
         start = time.process_time()
         result = self.localizer.localize_features(asked.features, query.camera, query.name, asked.candidates)
         return result, time.process_time() - start
+
+
+def truly_labelled(context: Context) -> Relabel:
+    return partial(_true_labels, context, load_vocabulary(context))
 
 
 def _no_labels(name: str, found: InstancePrediction) -> None:

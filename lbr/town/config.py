@@ -39,6 +39,7 @@ class TownConfig(Settings):
     size: Literal["tiny", "demo", "large"] = "demo"
     layout: Literal["aachen", "robotcar"] = "aachen"
     seed: int = Field(default=7, ge=0)
+    walk: int = Field(default=0, ge=0, description="another number: the same town, photographed from elsewhere")
     blocks: tuple[str, ...] | None = Field(default=None, description="the map: B block, S square, one string per row")
     width: int | None = Field(default=None, ge=32, description="image width in pixels")
     height: int | None = Field(default=None, ge=32, description="image height in pixels")
@@ -77,6 +78,7 @@ class TownSpec:
 
     layout: str
     seed: int
+    walk: int
     blocks: tuple[str, ...]
     width: int
     height: int

@@ -79,7 +79,7 @@ def make_layout(town: Town, root: Path) -> Layout:
 
 def _aachen_shots(town: Town) -> tuple[list[Shot], list[Shot]]:
     config = town.config
-    draw = [np.random.default_rng([config.seed, 8, k]) for k in range(4)]
+    draw = [np.random.default_rng([config.seed, 8, k, config.walk]) for k in range(4)]
     reference = walk_shots(town, config.num_db, "db", draw[0])
     reference += sequence_shots(town, config.num_sequence, "sequences/walk1", draw[1])
     queries = query_shots(town, config.num_day, "query/day/milestone", "milestone", draw[2], reference)
@@ -90,11 +90,12 @@ def _aachen_shots(town: Town) -> tuple[list[Shot], list[Shot]]:
 def _robotcar_shots(town: Town) -> tuple[list[Shot], list[Shot]]:
     config = town.config
     reference = drive_shots(
-        town, config.num_stations, REFERENCE, np.random.default_rng([config.seed, 9]), reference=True
+        town, config.num_stations, REFERENCE, np.random.default_rng([config.seed, 9, 0, config.walk]), reference=True
     )
     queries = []
     for k, condition in enumerate(TRAVERSES):
-        queries += drive_shots(town, config.num_per_traverse, condition, np.random.default_rng([config.seed, 9, k]))
+        rng = np.random.default_rng([config.seed, 9, k, config.walk])
+        queries += drive_shots(town, config.num_per_traverse, condition, rng)
     return reference, queries
 
 
