@@ -14,6 +14,7 @@ from lbr.io.labels import mask_path
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
+from lbr.matching.nearest import Nearest, NearestSettings
 from lbr.parallel import parallel_map
 from lbr.pipeline.changes import added_label_image, changes_of
 from lbr.pipeline.searching import LABELS
@@ -22,6 +23,10 @@ from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ReadMask
 from lbr.pipeline.workspace import Recipe, digest_named, made_as, making, read_manifest, reusable
 from lbr.retrieval.index import build_index, shares_of_mask, write_index
+from lbr.retrieval.lookalikes import look_alikes
+from lbr.types import LocalFeatures
+
+BETWEEN_INSTANCES = NearestSettings(ratio=0.92)  # of SIFT as of learned features: a homography tells what is right
 
 
 def make_index(context: Context) -> list[Report]:
@@ -48,7 +53,10 @@ def make_index(context: Context) -> list[Report]:
                 _label(scene, name, found["mask"], labels)
         with PredictionFile(workspace.db_predictions) as file:
             features = {name: file.read(name).feature for name in scene.names if name in file}
-        index = build_index(shares, features, load_vocabulary(context).num_classes, context.config.index.min_share)
+        settings = context.config.index
+        views = _views(scene, labels, settings.look_alikes.max_keypoints)
+        alike = look_alikes(views, Nearest(BETWEEN_INSTANCES).match, settings.look_alikes)
+        index = build_index(shares, features, load_vocabulary(context).num_classes, settings.min_share, alike)
         unfinished = workspace.index.with_name(f".{workspace.index.name}.{recipe.identity}.tmp")
         write_index(unfinished, index)
         np.save(unfinished / LABELS, labels)
@@ -56,9 +64,23 @@ def make_index(context: Context) -> list[Report]:
         os.replace(unfinished, workspace.index)
         work.facts["summary"] = (
             f"{np.count_nonzero(np.diff(index.by_instance.indptr))} instances in {len(index)} images, "
-            f"{np.diff(index.offsets).mean():.1f} each; {100 * np.mean(labels > 0):.0f} % of the observations labelled"
+            f"{np.diff(index.offsets).mean():.1f} each, {len(alike)} pairs look alike; "
+            f"{100 * np.mean(labels > 0):.0f} % of the observations labelled"
         )
     return [made(workspace.index)]
+
+
+def _views(scene: Map, labels: np.ndarray, most: int) -> dict[int, LocalFeatures]:
+    """Of each instance its keypoints, `most` of them, in the db image that has most. labels: of the observations."""
+    image = np.repeat(np.arange(len(scene)), np.diff(scene.offsets))
+    pairs, count = np.unique(labels.astype(np.int64) * len(scene) + image, return_counts=True)
+    ascending = pairs[np.argsort(count, kind="stable")].tolist()  # the last one of an instance stays
+    shown_in = {pair // len(scene): pair % len(scene) for pair in ascending}
+    views, scene = {}, scene.labelled(labels)
+    for instance in sorted(shown_in.keys() - {0}):
+        features = scene.features(shown_in[instance])
+        views[instance] = features.select(features.labels == instance).top(most)
+    return views
 
 
 def label_images(context: Context, scene: Map) -> dict[str, Path]:

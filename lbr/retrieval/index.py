@@ -17,23 +17,27 @@ from scipy import sparse
 
 from lbr.errors import DataError
 from lbr.io.files import atomic_path, read_text
+from lbr.retrieval.lookalikes import LookAlikeSettings
 from lbr.settings import Settings
 
-FORMAT, VERSION = "lbr-index", 1
-ARRAYS = ("offsets", "instances", "shares", "features")
+FORMAT, VERSION = "lbr-index", 2
+ARRAYS = ("offsets", "instances", "shares", "features", "alike")
+NO_PAIRS = np.zeros((0, 2), np.int32)
 
 
 class IndexSettings(Settings):
     """min_share: an instance that fills less of a db image is not looked for there."""
 
     min_share: float = Field(default=0.003, ge=0, lt=1)
+    look_alikes: LookAlikeSettings = LookAlikeSettings()
 
 
 @dataclass(frozen=True, eq=False)
 class InstanceIndex:
     """names: [I] db images. Image i shows instances[offsets[i]:offsets[i+1]], int32, each once, background apart;
     shares: float32, the part of the image that each fills. features: float16 [I, D], global features, L2-normalised;
-    D is 0 where there are none. num_classes: instances are below it.
+    D is 0 where there are none. alike: int32 [K, 2], pairs of instances that look alike, the most alike first.
+    num_classes: instances are below it.
     """
 
     names: tuple[str, ...]
@@ -41,6 +45,7 @@ class InstanceIndex:
     instances: np.ndarray
     shares: np.ndarray
     features: np.ndarray
+    alike: np.ndarray
     num_classes: int
 
     def __len__(self) -> int:
@@ -61,6 +66,11 @@ class InstanceIndex:
         """float32 [I, D]: the features as the search multiplies them; 40 MB for 10,000 x 1,024."""
         return np.ascontiguousarray(self.features, np.float32)
 
+    def alike_to(self, instance: int) -> int | None:
+        """The instance that looks most like this one, where any does."""
+        pairs = self.alike[(self.alike == instance).any(axis=1)]
+        return int(pairs[0].sum() - instance) if len(pairs) else None
+
     def images_of(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
         """Images that show an instance, int [K], and its share of each, float32 [K]; none for an unknown instance."""
         if not 0 <= instance < self.num_classes:
@@ -70,9 +80,10 @@ class InstanceIndex:
 
 
 def build_index(
-    shares: Mapping[str, Mapping[int, float]], features: Mapping[str, np.ndarray], num_classes: int, min_share: float
-) -> InstanceIndex:
-    """An index from {image: {instance: share of the image}} and {image: global feature [D]}.
+    shares: Mapping[str, Mapping[int, float]], features: Mapping[str, np.ndarray], num_classes: int, min_share: float,
+    alike: np.ndarray = NO_PAIRS,
+) -> InstanceIndex:  # fmt: skip
+    """An index from {image: {instance: share of the image}}, {image: global feature [D]} and pairs that look alike.
 
     Instances that fill less than `min_share` of an image are left out of it. Raises DataError when nothing is left.
     """
@@ -90,7 +101,7 @@ def build_index(
         )
     stacked = np.stack(vectors).astype(np.float16) if vectors else np.zeros((len(names), 0), np.float16)
     return InstanceIndex(
-        names, offsets, flat[:, 0].astype(np.int32), flat[:, 1].astype(np.float32), stacked, num_classes
+        names, offsets, flat[:, 0].astype(np.int32), flat[:, 1].astype(np.float32), stacked, alike, num_classes
     )
 
 

@@ -33,6 +33,9 @@ class ProgressiveCandidates(Settings):
     max_images: int = Field(default=200, ge=1, description="of all instances")
     feature: float = Field(default=1.0, ge=0)
     overlap: float = Field(default=1.0, ge=0)
+    look_alikes: bool = Field(
+        default=True, description="behind an instance the one that looks most like it, which it may have been taken for"
+    )
     min_cosine: float = Field(default=-1.0, ge=-1, le=1, description="published global_score_th: 0.95")
     fallback: Literal["global", "list", "none"] = "global"
     fallback_images: int = Field(default=50, ge=0, description="compared at most once no instance was verified")
@@ -54,17 +57,14 @@ def progressive_search(
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    tried = slice(settings.max_instances)
-    for instance, evidence in zip(query.instances[tried], query.scores[tried], strict=True):
-        if evidence < settings.min_evidence * query.scores[0]:
-            break
-        images, _ = index.images_of(int(instance))
+    for instance, evidence, source in _in_turn(index, query, settings):
+        images, _ = index.images_of(instance)
         images = images[left[images]]
         images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield _step(index, images, likeness, f"instance {instance}", float(evidence))
+            yield _step(index, images, likeness, source, evidence)
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         if _has_features(index, query):
@@ -79,6 +79,23 @@ def progressive_search(
     size = settings.fallback_per_step or settings.images_per_step
     for start in range(0, len(rest), size):
         yield _step(index, rest[start : start + size], likeness, settings.fallback)
+
+
+def _in_turn(
+    index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates
+) -> Iterator[tuple[int, float, str]]:
+    """Instances to try, the evidence for each, and what its step is called. A look-alike has that of its original: a
+    network that takes the one for the other gives none of its own."""
+    first, had = slice(settings.max_instances), set[int]()
+    for instance, evidence in zip(query.instances[first].tolist(), query.scores[first].tolist(), strict=True):
+        if evidence < settings.min_evidence * query.scores[0]:
+            break
+        yield instance, evidence, f"instance {instance}"
+        other = index.alike_to(instance) if settings.look_alikes else None
+        had.add(instance)
+        if other is not None and other not in had:
+            had.add(other)
+            yield other, evidence, f"look-alike {other} of {instance}"
 
 
 def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:

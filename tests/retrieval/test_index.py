@@ -39,6 +39,13 @@ def test_what_is_in_it(index: InstanceIndex):
         np.testing.assert_allclose(row, FEATURES[name], atol=1e-3)
 
 
+def test_what_looks_alike_is_kept_and_told_both_ways(tmp_path: Path):
+    pairs = np.array([[2, 7], [1, 2], [3, 7]], np.int32)
+    write_index(tmp_path / "index", build_index(SHARES, FEATURES, 8, 0.003, pairs))
+    found = open_index(tmp_path / "index")
+    assert [found.alike_to(k) for k in (1, 2, 3, 7, 5)] == [2, 7, 7, 2, None], "the most alike, if any"
+
+
 def test_images_of_an_instance(index: InstanceIndex):
     assert listed(index, 2) == {"db/a.png": 0.003, "db/b.png": 0.3}
     assert listed(index, 7) == {"db/a.png": 0.1}
@@ -123,7 +130,7 @@ def test_a_broken_one_is_one_clear_line(folder: Path, how: str):
 
 def test_one_of_another_version_says_which(folder: Path):
     change(folder, version=9)
-    with pytest.raises(DataError, match="is lbr-index version 9, wanted lbr-index version 1"):
+    with pytest.raises(DataError, match="is lbr-index version 9, wanted lbr-index version 2"):
         open_index(folder)
 
 

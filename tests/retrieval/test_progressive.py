@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_instance_by_instance_the_most_alike_first_then_all_that_is_left():
     assert found == [("instance 2", "bc"), ("instance 1", "ad"), ("global", "ef")]
     found = search(STREET, query_of({1: 0.3, 2: 0.2}), images_per_step=3)
     assert found == [("instance 1", "abd"), ("instance 2", "c"), ("global", "ef")]
+
+
+def test_behind_an_instance_comes_what_looks_like_it():
+    twins = replace(STREET, alike=np.array([[3, 1], [1, 2]], np.int32))
+    steps = list(progressive_search(twins, query_of({1: 0.3, 2: 0.2}), options(images_per_step=2)))
+    assert [(s.source, "".join(s.names)) for s in steps] == [
+        ("instance 1", "ab"), ("look-alike 3 of 1", "f"), ("instance 2", "cd"), ("global", "e"),
+    ]  # fmt: skip
+    assert steps[1].evidence == steps[0].evidence > steps[2].evidence, "the network gives a twin none of its own"
+    assert [s for s, _ in search(twins, query_of({1: 0.3}), look_alikes=False)] == ["instance 1", "global"]
 
 
 def test_an_instance_whose_images_were_all_compared_makes_no_step():
