@@ -23,13 +23,14 @@ TRIALS = 300
 
 
 class LookAlikeSettings(Settings):
-    """max_keypoints: of an instance, in the db image that shows most of it (0: nobody looks alike). neighbours: instances
-    that each is compared with, those most like it by VLAD. min_inliers: of a homography, from which on two look alike.
+    """max_keypoints: of an instance, in the db image that shows most of it; with 0 none look alike. neighbours:
+    instances that each is compared with, the likest by VLAD. min_inliers: of a homography, from which on two look
+    alike.
     """
 
     max_keypoints: int = Field(default=600, ge=0)
     neighbours: int = Field(default=20, ge=1)
-    min_inliers: int = Field(default=40, ge=8)
+    min_inliers: int = Field(default=50, ge=8)
 
 
 def look_alikes(views: Mapping[int, LocalFeatures], match: Match, settings: LookAlikeSettings) -> np.ndarray:

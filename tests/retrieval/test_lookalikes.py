@@ -48,7 +48,7 @@ def test_the_same_things_in_another_order_are_no_twin():
     assert look_alikes({1: one, 2: shuffled(one)}, MATCH, LookAlikeSettings()).shape == (0, 2)
 
 
-@pytest.mark.parametrize("least", [40, 300])
+@pytest.mark.parametrize("least", [50, 300])
 def test_few_matches_are_no_twin(least: int):
     one = wall()
     found = look_alikes({1: one, 2: seen_elsewhere(one, 0.1), 3: wall(3)}, MATCH, LookAlikeSettings(min_inliers=least))
