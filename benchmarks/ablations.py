@@ -105,6 +105,14 @@ def _own(context: Context, name: str, overrides: tuple[str, ...]) -> Context:
     return prepared((*overrides, f"workspace={context.workspace.root}-{name}"))
 
 
+def placed(root: Path) -> tuple[str, ...]:
+    """Overrides that put a town, its truth and its workspace below a folder."""
+    return (
+        f"dataset.root={root}/aachen_v1.1", f"dataset.ground_truth={root}/ground_truth/poses.txt",
+        f"dataset.ground_truth_labels={root}/ground_truth/masks", f"workspace={root}/workspace",
+    )  # fmt: skip
+
+
 def prepared(overrides: tuple[str, ...]) -> Context:
     """The town with everything up to its map and index made."""
     context = Context(load_config(CONFIG, overrides))

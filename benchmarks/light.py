@@ -20,7 +20,7 @@ from lbr.features.aliked import AlikedSettings
 from lbr.features.daynight import DayNightSettings
 from lbr.features.extractor import Extractor
 from lbr.features.sift import SiftSettings
-from lbr.io.images import list_images, read_image
+from lbr.io.images import list_images, read_image, write_image
 from lbr.io.labels import mask_path, write_mask, write_vocabulary
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.parallel import limit_threads, num_cores
@@ -28,7 +28,6 @@ from lbr.pipeline.recognition import recognise, train
 from lbr.pipeline.recognition_scoring import recognition_scores, recognition_table
 from lbr.pipeline.scenes import make_stylized
 from lbr.pipeline.stage import Context
-from lbr.stylization.folder import write_image
 from lbr.types import InstanceVocabulary, LocalFeatures
 
 FRAMES = SHARED / "data" / "webcam-dev"

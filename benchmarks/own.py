@@ -19,11 +19,10 @@ import numpy as np
 from benchmarks.machine import SHARED, table
 from benchmarks.photographs import accuracy
 from lbr.config import load_config
-from lbr.io.images import read_image
+from lbr.io.images import read_image, write_image
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace
 from lbr.stylization import stylize
-from lbr.stylization.folder import write_image
 
 OUT = Path(__file__).resolve().parents[1] / "outputs" / "own-benchmark"
 PLACES = {"strecha-dev": (0.02, 0.2), "street-dev": (0.25, 2.0)}  # the limit that counts (m, deg)

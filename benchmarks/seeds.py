@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.ablations import outcome
+from benchmarks.ablations import outcome, placed
 from benchmarks.growth import TOWNS, localized, mapped
 from benchmarks.machine import table
 from lbr.config import load_config
@@ -25,10 +25,6 @@ def run(overrides: Sequence[str] = (), folder: Path = FOLDER) -> str:
 
 
 def _row(seed: int, root: Path, overrides: Sequence[str]) -> list[str]:
-    given = (
-        f"town.seed={seed}", f"dataset.root={root}/aachen_v1.1", f"dataset.ground_truth={root}/ground_truth/poses.txt",
-        f"dataset.ground_truth_labels={root}/ground_truth/masks", f"workspace={root}/workspace", *overrides,
-    )  # fmt: skip
-    context = mapped(Context(load_config(TOWNS["demo"], given)))
+    context = mapped(Context(load_config(TOWNS["demo"], (f"town.seed={seed}", *placed(root), *overrides))))
     recall, compared, wrong = outcome(context, localized(context)[0])
     return [str(seed), *recall, *compared, wrong]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.ablations import COLUMNS, prepared, row, truly_labelled
+from benchmarks.ablations import COLUMNS, placed, prepared, row, truly_labelled
 from benchmarks.machine import table
 
 WALKS = (1, 2, 3, 4)
@@ -21,10 +21,7 @@ def run() -> str:
 
 
 def _rows(walk: int, root: Path) -> list[list[str]]:
-    context = prepared((
-        f"town.walk={walk}", f"dataset.root={root}/aachen_v1.1", f"dataset.ground_truth={root}/ground_truth/poses.txt",
-        f"dataset.ground_truth_labels={root}/ground_truth/masks", f"workspace={root}/workspace",
-    ))  # fmt: skip
+    context = prepared((f"town.walk={walk}", *placed(root)))
     return [
         row(f"walk {walk}", context, (), (None,) * SAMPLINGS),
         row(f"walk {walk}, labels true", context, (), (truly_labelled(context),) * SAMPLINGS),

@@ -114,7 +114,8 @@ def _in_one_line(error: Exception) -> str:
 
 
 def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
-    """Write RGB uint8 [H, W, 3] or grey uint8 [H, W] as JPEG (with this quality) or PNG, whole or not at all."""
+    """Write RGB uint8 [H, W, 3] or grey uint8 [H, W], whole or not at all: as PNG where it is called so, else as JPEG
+    of this quality, whatever its suffix: a copy may have its photograph's name, of a format that nobody writes."""
     with atomic_path(path) as temporary:
         kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
         Image.fromarray(image).save(temporary, format=kind, quality=quality)

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.io.files import atomic_path
-from lbr.io.images import ImageFolder, read_image
+from lbr.io.images import ImageFolder, read_image, write_image
 from lbr.io.text_lists import Problem
 from lbr.parallel import ParallelSettings, parallel_map
 from lbr.stylization.looks import LOOKS
@@ -86,16 +84,6 @@ def draw_look(settings: StylizeSettings, variant: str, name: str) -> tuple[str, 
     key = [settings.seed, zlib.crc32(variant.encode()), zlib.crc32(name.encode())]
     look = looks[int(np.random.default_rng(key).integers(len(looks)))]
     return look, np.random.default_rng([*key, zlib.crc32(look.encode())])
-
-
-def write_image(path: Path, image: np.ndarray, jpeg_quality: int) -> None:
-    """RGB uint8 [H, W, 3] to `path`, whole or not at all: as PNG where it is called so, and else as JPEG, whatever its
-    suffix is, as its photograph's may be one that nobody writes."""
-    kind = ".png" if path.suffix.lower() == ".png" else ".jpg"
-    options = [] if kind == ".png" else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    _, data = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def _targets(root: Path, settings: StylizeSettings, name: str) -> list[Path]:

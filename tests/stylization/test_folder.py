@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lbr.io.images import ImageFolder, read_image
+from lbr.io.images import ImageFolder, read_image, write_image
 from lbr.parallel import ParallelSettings
 from lbr.stylization import MaskFolder, StylizeSettings, stylize_folder
-from lbr.stylization.folder import draw_look, write_image
+from lbr.stylization.folder import draw_look
 from tests.stylization.street import make_street
 
 NAMES = ["a/one.jpg", "a/two.png", "b c/three.JPG", "four.jpg"]
