@@ -12,13 +12,21 @@ from lbr.features.disk import Disk, DiskSettings
 from lbr.features.extractor import Extractor
 from lbr.features.resnetxn import ResNetXN, ResNetXNSettings
 from lbr.features.sift import Sift, SiftSettings
+from lbr.features.sift_daynight import SiftDayNight, SiftDayNightSettings
 from lbr.features.xfeat import XFeat, XFeatSettings
 
 EXTRACTORS: dict[str, Any] = {
-    "sift": Sift, "daynight": DayNight, "aliked": Aliked, "disk": Disk, "xfeat": XFeat, "resnetxn": ResNetXN,
+    "sift": Sift, "daynight": DayNight, "sift+daynight": SiftDayNight, "aliked": Aliked, "disk": Disk, "xfeat": XFeat,
+    "resnetxn": ResNetXN,
 }  # fmt: skip
 ExtractorConfig = Annotated[
-    SiftSettings | DayNightSettings | AlikedSettings | DiskSettings | XFeatSettings | ResNetXNSettings,
+    SiftSettings
+    | DayNightSettings
+    | SiftDayNightSettings
+    | AlikedSettings
+    | DiskSettings
+    | XFeatSettings
+    | ResNetXNSettings,
     Field(discriminator="name"),
 ]
 

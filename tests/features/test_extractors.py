@@ -60,6 +60,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], dict] | None, int, int, floa
     "xfeat": ({"detection_threshold": 0.0}, xfeat_weights, 64, 32, 0.8),
     "resnetxn": ({}, resnetxn_weights, 128, 32, 0.8),
     "daynight": ({}, daynight_weights, 64, 32, 0.8),
+    "sift+daynight": ({}, daynight_weights, 128, 32, 0.8),
 }
 
 

@@ -101,12 +101,12 @@ def test_files_that_are_not_looked_at_are_said(tmp_path: Path, plain: Path):
 def test_it_starts_from_the_file_that_is_named(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch):
     """As it is named: from the folder where the command is given. One that is there is not silently kept instead."""
     monkeypatch.chdir(CONFIGS.parent)
-    path, _ = prepare(plain, None, tmp_path / "night", Path("configs/folder-night.yaml"))
+    path, _ = prepare(plain, None, tmp_path / "other", Path("configs/experiments/folder-sift.yaml"))
     monkeypatch.chdir(tmp_path)
-    assert load_config(path).extractor.name == "daynight"
-    assert prepare(plain, None, tmp_path / "night")[0] == path, "nothing named: what is there is gone on with"
-    with pytest.raises(ConfigError, match=r"starts from .*folder-night.yaml, not from .*folder.yaml; name another"):
-        prepare(plain, None, tmp_path / "night", CONFIGS / "folder.yaml")
+    assert load_config(path).extractor.name == "sift"
+    assert prepare(plain, None, tmp_path / "other")[0] == path, "nothing named: what is there is gone on with"
+    with pytest.raises(ConfigError, match=r"starts from .*folder-sift.yaml, not from .*folder.yaml; name another"):
+        prepare(plain, None, tmp_path / "other", CONFIGS / "folder.yaml")
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, plain: Path):

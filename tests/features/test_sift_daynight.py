@@ -1,0 +1,73 @@
+"""Two local features in one: what each kind looks like to a matcher that does not know of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbr.features.daynight import DayNight, DayNightSettings
+from lbr.features.sift import Sift, SiftSettings
+from lbr.features.sift_daynight import IN_COMMON, SiftDayNight, SiftDayNightSettings, beside_sift
+from lbr.matching.nearest import NearestSettings, match_descriptors
+from lbr.stylization import stylize
+from tests.features.test_extractors import picture
+
+
+def unit(rng: np.random.Generator, num: int, width: int) -> np.ndarray:
+    rows = rng.normal(size=(num, width)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_cosines_are_what_they_were_but_for_what_all_have_in_common():
+    rows = unit(np.random.default_rng(0), 50, 64)
+    found = beside_sift(rows)
+    assert found.shape == (50, 128) and found.dtype == np.float32
+    np.testing.assert_allclose(found @ found.T, IN_COMMON + (1 - IN_COMMON) * rows @ rows.T, atol=1e-6)
+
+
+def test_ratios_of_distances_are_what_they_were():
+    rng = np.random.default_rng(1)
+    a = unit(rng, 40, 64)
+    b = unit(rng, 60, 64)
+    b[:40] = (a + 1.3 * b[:40]) / np.linalg.norm(
+        a + 1.3 * b[:40], axis=1, keepdims=True
+    )  # of what is alike, some more than other
+    for ratio in (0.7, 0.75):
+        plain, beside = (
+            match_descriptors(x, y, NearestSettings(ratio=ratio)).indices.tolist()
+            for x, y in ((a, b), (beside_sift(a), beside_sift(b)))
+        )
+        assert plain == beside and 0 < len(plain) < 40
+
+
+@pytest.fixture(scope="module")
+def both() -> SiftDayNight:
+    return SiftDayNight(SiftDayNightSettings(max_keypoints=301, device="cpu"))
+
+
+def test_it_is_half_of_each(both: SiftDayNight):
+    found = both.extract(picture())
+    sift = Sift(SiftSettings(max_keypoints=151)).extract(picture())
+    daynight = DayNight(DayNightSettings(max_keypoints=150, device="cpu")).extract(picture())
+    of_sift = found.descriptors.min(axis=1) >= 0
+    for kind, one in ((of_sift, sift), (~of_sift, daynight)):
+        assert found.keypoints[kind].tolist() == one.keypoints.tolist()
+    half = found.top(100).descriptors.min(axis=1) >= 0
+    assert half.sum() == 50, "the best of both, not all of one"
+
+
+def test_kinds_are_never_neighbours(both: SiftDayNight):
+    """Neither the first nor the second: by day, by night, and in float16 as files hold them."""
+    day = both.extract(picture()).descriptors.astype(np.float16).astype(np.float32)
+    night = both.extract(stylize(picture(), "night", np.random.default_rng(0))).descriptors
+    for other in (day, night):
+        of_sift, others = day.min(axis=1) >= 0, other.min(axis=1) >= 0
+        assert of_sift.any() and others.any()
+        cosines = day @ other.T
+        assert cosines[of_sift][:, ~others].max() < 0 < cosines[of_sift][:, others].min()
+        assert cosines[~of_sift][:, others].max() < 0 < cosines[~of_sift][:, ~others].min()
+
+
+def test_a_picture_without_texture_has_what_it_has(both: SiftDayNight):
+    flat = both.extract(np.full((96, 160, 3), 127, np.uint8))
+    assert flat.descriptors.shape == (len(flat), 128) and len(flat) <= 301
