@@ -192,13 +192,16 @@ class Matches:
 class Candidates:
     """Db images to compare a query with, best first. `source` says who proposed them (exhaustive, a file, ...).
 
-    evidence: the score of the recognised instance that they show; 0 where it is not for one that they are proposed.
+    instance: the one that they show, 0 where it is not for one that they are proposed. look_alike: it is not what
+    was recognised, but may have been taken for that. evidence: the score of what was; 0 where nothing was.
     """
 
     names: tuple[str, ...]
     scores: tuple[float, ...]
     source: str
     evidence: float = 0.0
+    instance: int = 0
+    look_alike: bool = False
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):
@@ -306,9 +309,9 @@ class Status(StrEnum):
 class SearchStep:
     """One step of the search for a query: where the candidates came from, what was compared, what came of it.
 
-    source: 'instance 17', 'global', 'list', 'exhaustive'. names: the db images newly compared. matches: of the best of
-    them. inliers, image_inliers: of the best pose of this step, in all and from its best db image; 0 without a pose.
-    outcome: 'accepted', or why not, in words.
+    source: 'instance 17', 'look-alike 9 of 17', 'global', 'list', 'exhaustive'. names: the db images newly compared.
+    matches: of the best of them. inliers, image_inliers: of the best pose of this step, in all and from its best db
+    image; 0 without a pose. outcome: 'accepted', or why not, in words. instance: as of its `Candidates`.
     """
 
     source: str
@@ -317,6 +320,7 @@ class SearchStep:
     inliers: int
     image_inliers: int
     outcome: str
+    instance: int = 0
 
 
 @dataclass(frozen=True, eq=False)

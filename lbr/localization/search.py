@@ -19,7 +19,6 @@ from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
 
-INSTANCE = "instance "  # how the sources of steps of instances begin
 SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
 ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
 MOST_PLACES = 10  # that any step is tried at, unless max_clusters is more
@@ -55,9 +54,9 @@ class VerificationSettings(Settings):
         default=0.0, ge=0, description="if that is for an instance with this share of the evidence for the pose's own"
     )
 
-    def of_step(self, source: str) -> VerificationSettings:
-        """The limits for a step of this source: the fallback may have its own."""
-        if self.fallback_inliers is None or source.startswith(INSTANCE):
+    def of_step(self, candidates: Candidates) -> VerificationSettings:
+        """The limits for these candidates: the fallback may have its own."""
+        if self.fallback_inliers is None or candidates.instance:
             return self
         pairs = None if self.min_pairs is None else self.fallback_inliers
         return self.model_copy(update={"min_inliers": self.fallback_inliers, "min_pairs": pairs})
@@ -181,17 +180,17 @@ class Search:
             images = self._new_images(candidates)
             if not images:
                 continue
-            doubtful = not candidates.source.startswith(INSTANCE)
+            doubtful = not candidates.instance or candidates.look_alike
             with self.log.timed("match"):
                 self.matched.update(zip(images, self.match(images, doubtful), strict=True))
-            self.limits = self.settings.verification.of_step(candidates.source)
+            self.limits = self.settings.verification.of_step(candidates)
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
             earlier = self.best
             self.best = self._better(earlier, attempt)
             if self.best is not earlier:
                 self.evidence = candidates.evidence
-            self._note(candidates.source, images, attempt)
+            self._note(candidates, images, attempt)
             if earlier is not None and earlier.verified:  # this step was the second opinion
                 if self.best is not earlier:
                     self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
@@ -216,7 +215,7 @@ class Search:
             return True
         if candidates.evidence >= self.settings.verification.rival_evidence * self.evidence:
             return True
-        return self._found_late() and not candidates.source.startswith(INSTANCE)
+        return self._found_late() and not candidates.instance
 
     def _found_late(self) -> bool:
         """Whether another step than the first found the verified pose: the search goes on while none has."""
@@ -354,7 +353,7 @@ class Search:
         errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
         return float(np.mean(errors <= self.settings.pnp.max_error_px)) >= SAME_POSE
 
-    def _note(self, source: str, images: Sequence[int], attempt: Attempt | None) -> None:
+    def _note(self, candidates: Candidates, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
         inliers, of_image = (attempt.estimate.num_inliers, attempt.reference_inliers) if attempt else (0, 0)
         if attempt is None:
@@ -364,7 +363,8 @@ class Search:
         else:
             outcome = f"{inliers} inliers, {shortcoming(attempt, self.limits)}"
         names = tuple(self.scene.names[i] for i in images)
-        self.log.steps.append(SearchStep(source, names, matches, inliers, of_image, outcome))
+        step = SearchStep(candidates.source, names, matches, inliers, of_image, outcome, candidates.instance)
+        self.log.steps.append(step)
 
     def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""

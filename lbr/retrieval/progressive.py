@@ -6,6 +6,8 @@ Each step is a cluster of db images that the localizer compares and verifies bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,6 +16,8 @@ from pydantic import Field
 from lbr.retrieval.index import InstanceIndex
 from lbr.settings import ConfigPath, Settings
 from lbr.types import Candidates, RecognisedInstances
+
+_named = partial(Candidates, (), ())  # a step whose images are not chosen yet
 
 
 class ProgressiveCandidates(Settings):
@@ -52,19 +56,19 @@ def progressive_search(
     with all images at once, as there is nothing to choose by.
     """
     if not len(query.instances) and not len(query.feature) and settings.fallback == "global":
-        yield _step(index, np.arange(len(index)), np.zeros(len(index)), "exhaustive")
+        yield _with_images(_named("exhaustive"), index, np.arange(len(index)), np.zeros(len(index)))
         return
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    for instance, evidence, source in _in_turn(index, query, settings):
-        images, _ = index.images_of(instance)
+    for step in _in_turn(index, query, settings):
+        images, _ = index.images_of(step.instance)
         images = images[left[images]]
         images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield _step(index, images, likeness, source, evidence)
+            yield _with_images(step, index, images, likeness)
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         if _has_features(index, query):
@@ -78,24 +82,22 @@ def progressive_search(
         return
     size = settings.fallback_per_step or settings.images_per_step
     for start in range(0, len(rest), size):
-        yield _step(index, rest[start : start + size], likeness, settings.fallback)
+        yield _with_images(_named(settings.fallback), index, rest[start : start + size], likeness)
 
 
-def _in_turn(
-    index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates
-) -> Iterator[tuple[int, float, str]]:
-    """Instances to try, the evidence for each, and what its step is called. A look-alike has that of its original: a
-    network that takes the one for the other gives none of its own."""
+def _in_turn(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> Iterator[Candidates]:
+    """Steps of the instances to try, without images yet. A look-alike has the evidence of its original: a network that
+    takes the one for the other gives it none of its own."""
     first, had = slice(settings.max_instances), set[int]()
     for instance, evidence in zip(query.instances[first].tolist(), query.scores[first].tolist(), strict=True):
         if evidence < settings.min_evidence * query.scores[0]:
             break
-        yield instance, evidence, f"instance {instance}"
+        yield _named(f"instance {instance}", evidence, instance)
         other = index.alike_to(instance) if settings.look_alikes else None
         had.add(instance)
         if other is not None and other not in had:
             had.add(other)
-            yield other, evidence, f"look-alike {other} of {instance}"
+            yield _named(f"look-alike {other} of {instance}", evidence, other, look_alike=True)
 
 
 def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
@@ -128,8 +130,6 @@ def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.nda
     return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
 
 
-def _step(
-    index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, source: str, evidence: float = 0.0
-) -> Candidates:
+def _with_images(step: Candidates, index: InstanceIndex, images: np.ndarray, likeness: np.ndarray) -> Candidates:
     names, scores = tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images])
-    return Candidates(names, scores, source, evidence)
+    return replace(step, names=names, scores=scores)

@@ -12,7 +12,6 @@ from lbr.visualization import colours as palette
 from lbr.visualization.markup import element, key, text
 
 MAX_STEPS, MAX_NAMES = 8, 4
-INSTANCE = "instance "
 
 
 def search_list(steps: Sequence[Mapping[str, Any]], colours: Mapping[int, palette.Colour] | None) -> str:
@@ -29,8 +28,8 @@ def search_list(steps: Sequence[Mapping[str, Any]], colours: Mapping[int, palett
 
 def _words(step: Mapping[str, Any], colours: Mapping[int, palette.Colour] | None) -> list[str]:
     source, names = str(step["source"]), [PurePosixPath(name).name for name in step["names"]]
-    if source.startswith(INSTANCE):
-        shade = palette.by_instance(np.array([int(source.removeprefix(INSTANCE))]), colours).tolist()[0]
+    if step.get("instance"):
+        shade = palette.by_instance(np.array([step["instance"]]), colours).tolist()[0]
         head = key(source, palette.css(shade))
     else:
         head = text(source)

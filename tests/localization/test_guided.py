@@ -12,7 +12,7 @@ from lbr.localization.localizer import Localizer
 from lbr.localization.refine import RefinementSettings, refine_with_frames, search_radii
 from lbr.localization.search import VerificationSettings
 from lbr.mapping.map import Map
-from lbr.types import Correspondences, LocalFeatures, PoseEstimate, Status
+from lbr.types import Candidates, Correspondences, LocalFeatures, PoseEstimate, Status
 from tests.localization.test_localizer import settings
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
 
@@ -153,6 +153,7 @@ def test_without_a_right_place_support_verifies_nothing(world: ExactWorld):
 
 def test_limits_of_the_fallback_are_its_own():
     limits = VerificationSettings(min_inliers=100, min_pairs=100, fallback_inliers=50)
-    assert limits.of_step("instance 3") == limits
-    assert (limits.of_step("global").min_inliers, limits.of_step("list").min_pairs) == (50, 50)
-    assert VerificationSettings().of_step("global") == VerificationSettings()
+    ours, anyone = Candidates(("a",), (1.0,), "instance 3", instance=3), Candidates(("a",), (1.0,), "global")
+    assert limits.of_step(ours) == limits
+    assert (limits.of_step(anyone).min_inliers, limits.of_step(anyone).min_pairs) == (50, 50)
+    assert VerificationSettings().of_step(anyone) == VerificationSettings()

@@ -33,8 +33,9 @@ class Steps:
             self.taken += 1
             scores = tuple(-float(i) for i in range(len(names)))
             evidence = self.evidence[number % len(self.evidence)]
-            source = f"instance {number + 1}" if number < self.fallback else "global"
-            yield Candidates(tuple(names), scores, source, evidence)
+            instance = number + 1 if number < self.fallback else 0
+            source = f"instance {instance}" if instance else "global"
+            yield Candidates(tuple(names), scores, source, evidence, instance)
 
 
 class Comparing:
@@ -79,9 +80,15 @@ def test_no_further_step_is_asked_for_once_a_pose_is_verified(world: ExactWorld)
 
 def test_labels_are_doubted_where_no_instance_named_the_images(world: ExactWorld):
     compare = Comparing(world.map(), settings(**NEVER))
-    sources = (("db/0.png", "instance 3"), ("db/1.png", "global"))
-    compare(world.features(POSE), [Candidates((name,), (0.0,), source) for name, source in sources])
-    assert compare.compared == db(0, 1) and compare.doubted == [False, True]
+    of = {"instance": 3, "evidence": 0.5}
+    steps = [
+        Candidates(("db/0.png",), (0.0,), "instance 3", **of),
+        Candidates(("db/1.png",), (0.0,), "look-alike 4 of 3", **(of | {"instance": 4}), look_alike=True),
+        Candidates(("db/2.png",), (0.0,), "global"),
+    ]
+    found = compare(world.features(POSE), steps)
+    assert compare.compared == db(0, 1, 2) and compare.doubted == [False, True, True]
+    assert [step.instance for step in found.steps] == [3, 4, 0]
 
 
 def test_an_early_pose_compares_fewer_images_than_exhaustive_search(world: ExactWorld):
