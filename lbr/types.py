@@ -194,6 +194,8 @@ class Candidates:
 
     instance: the one that they show, 0 where it is not for one that they are proposed. look_alike: it is not what
     was recognised, but may have been taken for that. evidence: the score of what was; 0 where nothing was.
+    twin: the instance that looks most like it, 0 where none does. advantage: of what was recognised in the query, how
+    much more they show than those of the twin do, -1..1 in shares of its area; 0 without a twin.
     """
 
     names: tuple[str, ...]
@@ -202,6 +204,8 @@ class Candidates:
     evidence: float = 0.0
     instance: int = 0
     look_alike: bool = False
+    twin: int = 0
+    advantage: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):

@@ -176,19 +176,23 @@ class Localizer:
             with log.timed("refine"):
                 found = replace(found, refined=search.refine(found))
         # With less than half of the inliers it has wandered off: the pose before is the better one.
-        if found.refined is not None and found.kept >= 0.5:
-            estimate, pairs = found.refined.estimate, found.refined.pairs
-            status = Status.REFINED if status is Status.VERIFIED else status
-            log.counts["support"] = round(found.refined.support)
-            log.counts["points_in_view"] = found.refined.in_view
+        after = found.refined if found.kept >= 0.5 else None
+        if after is not None:
+            estimate, pairs = after.estimate, after.pairs
+            status = Status.REFINED if status is Status.VERIFIED and not search.in_doubt() else status
+            log.counts["support"] = round(after.support)
+            log.counts["points_in_view"] = after.in_view
         reference = self.scene.names[found.reference]
         reason = f"{found.estimate.num_inliers} inliers, {found.reference_inliers} of them from {reference}"
         if status is Status.WEAK and found.hopeful:
             reason += f"; {shortcoming(found, limits)}"
         elif status is Status.WEAK:
             reason += f"; wanted {limits.min_inliers} and {limits.min_image_inliers}"
-        elif status is Status.REFINED:
+        elif after is not None:
             reason += f"; {estimate.num_inliers} after refinement"
+        if search.in_doubt() and search.found_by is not None:
+            by = search.found_by
+            reason += f"; beside it stands what is beside instance {by.twin}, which looks like {by.instance}"
         log.counts["matches"] = len(pairs)
         log.counts["inliers"] = estimate.num_inliers
         estimate = with_its_covariance(estimate, pairs)

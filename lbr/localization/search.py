@@ -53,6 +53,9 @@ class VerificationSettings(Settings):
     rival_evidence: float = Field(
         default=0.0, ge=0, description="if that is for an instance with this share of the evidence for the pose's own"
     )
+    min_advantage: float = Field(
+        default=0.1, ge=0, description="of one look-alike over the other, in what is beside it, that tells which it is"
+    )
 
     def of_step(self, candidates: Candidates) -> VerificationSettings:
         """The limits for these candidates: the fallback may have its own."""
@@ -159,7 +162,7 @@ class Search:
     refine: Callable[[Attempt], Refined | None] | None
     log: Log
     best: Attempt | None = None
-    evidence: float = 0.0  # of the step that the best attempt is from
+    found_by: Candidates | None = None  # the step that the best attempt is from
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
     judged: list[Attempt] = field(default_factory=list)  # by refinement, whatever it made of them
@@ -174,8 +177,8 @@ class Search:
             if self._spent(start):
                 break
             if not self._may_outdo(candidates):
-                if self._found_late():
-                    continue  # a step of the fallback is to come
+                if self._found_late() or candidates.look_alike:
+                    continue  # a step of the fallback, or of a rival, is to come
                 break
             images = self._new_images(candidates)
             if not images:
@@ -187,15 +190,15 @@ class Search:
             self.log.tried += [self.scene.names[i] for i in images]
             attempt = self._try(images)
             earlier = self.best
-            self.best = self._better(earlier, attempt)
+            self.best = self._preferred(earlier, attempt, candidates)
             if self.best is not earlier:
-                self.evidence = candidates.evidence
+                self.found_by = candidates
             self._note(candidates, images, attempt)
             if earlier is not None and earlier.verified:  # this step was the second opinion
                 if self.best is not earlier:
                     self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
                 break
-            if self.best is not None and self.best.verified and self._is_sure(self.best):
+            if self.best is not None and self.best.verified and self._is_sure(self.best) and not self.in_doubt():
                 break
         best = self.best
         strong = best is not None and (best.verified or best.estimate.num_inliers >= limits.weak_inliers)
@@ -206,20 +209,40 @@ class Search:
         wanted = self.settings.verification.sure_significance
         return wanted is None or attempt.significance >= wanted
 
+    def in_doubt(self) -> bool:
+        """Whether beside the facade that the best attempt is of stands what is beside its twin."""
+        return self.found_by is not None and self._tells_apart(self.found_by) < 0
+
+    def _tells_apart(self, candidates: Candidates) -> int:
+        """1 where what is beside an instance tells that it is not its twin, -1 where it tells the contrary, or 0."""
+        least = self.settings.verification.min_advantage
+        return int(candidates.advantage > least) - int(candidates.advantage < -least)
+
     def _may_outdo(self, candidates: Candidates) -> bool:
         """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin.
 
         Where steps before that of the pose had failed, labels may be wrong: the fallback, which goes without, may.
         """
-        if self.best is None or not self.best.verified:
+        if self.best is None or self.found_by is None or not self.best.verified:
             return True
-        if candidates.evidence >= self.settings.verification.rival_evidence * self.evidence:
+        if candidates.look_alike and self._tells_apart(candidates) < 0:
+            return False
+        if candidates.evidence >= self.settings.verification.rival_evidence * self.found_by.evidence:
             return True
         return self._found_late() and not candidates.instance
 
     def _found_late(self) -> bool:
         """Whether another step than the first found the verified pose: the search goes on while none has."""
         return len(self.log.steps) > 1
+
+    def _preferred(self, earlier: Attempt | None, attempt: Attempt | None, candidates: Candidates) -> Attempt | None:
+        """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which
+        stands what was recognised: a wall that its map shows well has more support than the right one shown badly."""
+        if candidates.look_alike and earlier is not None and attempt is not None:
+            told = self._tells_apart(candidates)
+            if told and earlier.verified and attempt.verified:
+                return attempt if told > 0 else earlier
+        return self._better(earlier, attempt)
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

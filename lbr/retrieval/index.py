@@ -62,6 +62,14 @@ class InstanceIndex:
         return self.areas.tocsc()
 
     @cached_property
+    def shown(self) -> sparse.csr_matrix:
+        """float32 CSR [I, C], 1 where an image shows an instance, or one that looks like it."""
+        one, other = self.alike.T
+        pairs = sparse.coo_matrix((np.ones(len(one), np.float32), (one, other)), (self.num_classes,) * 2)
+        found = (self.areas > 0).astype(np.float32) @ (sparse.identity(self.num_classes, np.float32) + pairs + pairs.T)
+        return (found > 0).astype(np.float32).tocsr()
+
+    @cached_property
     def unit_features(self) -> np.ndarray:
         """float32 [I, D]: the features as the search multiplies them; 40 MB for 10,000 x 1,024."""
         return np.ascontiguousarray(self.features, np.float32)

@@ -61,10 +61,8 @@ def progressive_search(
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    for step in _in_turn(index, query, settings):
-        images, _ = index.images_of(step.instance)
-        images = images[left[images]]
-        images = images[np.argsort(-likeness[images], kind="stable")][: min(settings.images_per_step, budget)]
+    for step in _in_turn(index, query, likeness, settings):
+        images = _likest(index, step.instance, np.where(left, likeness, -np.inf), settings)[:budget]
         if len(images):
             left[images] = False
             budget -= len(images)
@@ -85,19 +83,33 @@ def progressive_search(
         yield _with_images(_named(settings.fallback), index, rest[start : start + size], likeness)
 
 
-def _in_turn(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> Iterator[Candidates]:
+def _in_turn(
+    index: InstanceIndex, query: RecognisedInstances, likeness: np.ndarray, settings: ProgressiveCandidates
+) -> Iterator[Candidates]:
     """Steps of the instances to try, without images yet. A look-alike has the evidence of its original: a network that
     takes the one for the other gives it none of its own."""
-    first, had = slice(settings.max_instances), set[int]()
+    first, had, context = slice(settings.max_instances), set[int](), instances_shown(index, query)
     for instance, evidence in zip(query.instances[first].tolist(), query.scores[first].tolist(), strict=True):
         if evidence < settings.min_evidence * query.scores[0]:
             break
-        yield _named(f"instance {instance}", evidence, instance)
-        other = index.alike_to(instance) if settings.look_alikes else None
         had.add(instance)
-        if other is not None and other not in had:
-            had.add(other)
-            yield _named(f"look-alike {other} of {instance}", evidence, other, look_alike=True)
+        twin = index.alike_to(instance) if settings.look_alikes else None
+        if twin is None:
+            yield _named(f"instance {instance}", evidence, instance)
+            continue
+        ours, theirs = (context[_likest(index, i, likeness, settings)].max(initial=0) for i in (instance, twin))
+        yield _named(f"instance {instance}", evidence, instance, twin=twin, advantage=float(ours - theirs))
+        if twin not in had:
+            had.add(twin)
+            source = f"look-alike {twin} of {instance}"
+            yield _named(source, evidence, twin, look_alike=True, twin=instance, advantage=float(theirs - ours))
+
+
+def _likest(index: InstanceIndex, instance: int, likeness: np.ndarray, settings: ProgressiveCandidates) -> np.ndarray:
+    """int [K]: the images_per_step images of an instance that are most like the query, those of -inf left out."""
+    images, _ = index.images_of(instance)
+    images = images[np.isfinite(likeness[images])]
+    return images[np.argsort(-likeness[images], kind="stable")][: settings.images_per_step]
 
 
 def image_likeness(index: InstanceIndex, query: RecognisedInstances, settings: ProgressiveCandidates) -> np.ndarray:
@@ -119,15 +131,31 @@ def _has_features(index: InstanceIndex, query: RecognisedInstances) -> bool:
 
 def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
     """float64 [I], 0..1: Bhattacharyya coefficient of the areas that instances fill in the query and in each image."""
-    known = query.instances < index.num_classes
-    areas = np.zeros(index.num_classes)
-    areas[query.instances[known]] = query.areas[known]
+    areas = _areas(index, query)
     total = areas.sum()
     if total <= 0:
         return np.zeros(len(index))
     of_images = np.asarray(index.areas.sum(axis=1)).ravel()
     shared = index.areas.sqrt() @ np.sqrt(areas)
     return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
+
+
+def instances_shown(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
+    """float64 [I], 0..1: of the area of the query's instances, how much is of such as each image shows.
+
+    One that looks like what an image shows counts: what it may have been taken for says nothing of where this is, but
+    what stands beside it does.
+    """
+    areas = _areas(index, query)
+    return np.asarray(index.shown @ areas) / max(areas.sum(), 1e-9)
+
+
+def _areas(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
+    """float64 [C]: the share of the query that each of the index's instances fills."""
+    known = query.instances < index.num_classes
+    areas = np.zeros(index.num_classes)
+    areas[query.instances[known]] = query.areas[known]
+    return areas
 
 
 def _with_images(step: Candidates, index: InstanceIndex, images: np.ndarray, likeness: np.ndarray) -> Candidates:

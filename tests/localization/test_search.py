@@ -297,6 +297,46 @@ def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
     assert found.reference == "there" and found.status is Status.REFINED
 
 
+BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
+    pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
+    pytest.param(1, -0.3, 30, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
+    pytest.param(1, -0.3, 5, "here", 2, Status.VERIFIED, id="so it is, but the twin is not found"),
+    pytest.param(1, -0.05, 90, "here", 1, Status.REFINED, id="too little to tell"),
+    pytest.param(99, 0.0, 90, "there", 2, Status.REFINED, id="not sure: the more significant"),
+    pytest.param(99, 0.3, 90, "here", 1, Status.REFINED, id="not sure, but what is beside it is its own"),
+]
+
+
+@pytest.mark.parametrize("sure, advantage, there, winner, taken, status", BESIDE)
+def test_what_stands_beside_look_alikes_tells_which_it_is(
+    two_places: TwoPlaces, sure: float, advantage: float, there: int, winner: str, taken: int, status: Status
+):
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": sure}
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, advantage=advantage),
+        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, advantage=-advantage),
+    ]
+    found = Comparing(two_places.world.map(), settings(verification=limits))(
+        two_places.query({"here": 45, "there": there}, {}), steps
+    )
+    assert (found.reference, len(found.steps), found.status) == (winner, taken, status)
+    doubted = "beside it stands what is beside instance 2, which looks like 1" in found.reason
+    assert doubted == (status is Status.VERIFIED) and "after refinement" in found.reason
+
+
+def test_a_rival_is_still_asked_where_the_look_alike_need_not_be(two_places: TwoPlaces):
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5}
+    blank = {"blank": np.arange(140, 150), "here": np.arange(150), "there": np.arange(150, 300)}
+    compare = Comparing(scene_of(two_places, blank, there=["there"]), settings(verification=limits))
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, advantage=0.3),
+        Candidates(("blank",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, advantage=-0.3),
+        Candidates(("there",), (0.0,), "instance 3", 0.4, 3),
+    ]
+    found = compare(two_places.query({"here": 45, "there": 90}, {}), steps)
+    assert (found.reference, found.tried, found.status) == ("there", ("here", "there"), Status.REFINED)
+
+
 def test_a_pose_that_was_refined_twice_is_not_refined_again(two_places: TwoPlaces):
     """Four images of one place share no point, so each finds its pose; an image of another place comes in between."""
     seen = {f"here{i}": np.arange(20 * i, 20 * i + 20) for i in range(4)} | {"there": np.arange(150, 300)}

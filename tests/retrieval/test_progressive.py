@@ -15,6 +15,7 @@ from lbr.retrieval.progressive import (
     ProgressiveCandidates,
     image_likeness,
     instance_overlap,
+    instances_shown,
     progressive_search,
 )
 from lbr.types import Candidates, RecognisedInstances
@@ -65,6 +66,22 @@ def test_behind_an_instance_comes_what_looks_like_it():
     ]  # fmt: skip
     assert steps[1].evidence == steps[0].evidence > steps[2].evidence, "the network gives a twin none of its own"
     assert [s for s, _ in search(twins, query_of({1: 0.3}), look_alikes=False)] == ["instance 1", "global"]
+
+
+def test_what_stands_beside_an_instance_tells_it_from_its_twin():
+    """The query shows 1 (of which 3 is the twin) beside 4, as the images of 3 do; what is beside 1 is 2."""
+    twins = replace(
+        index_of({"a": {1: 0.5, 2: 0.4}, "b": {1: 0.9}, "f": {3: 0.5, 4: 0.3}, "g": {5: 0.5}}),
+        alike=np.array([[1, 3]], np.int32),
+    )
+    query = query_of({1: 0.6, 4: 0.3, 5: 0.1}, NOTHING)
+    steps = list(progressive_search(twins, query, options(fallback="none")))
+    assert [(s.source, s.instance, s.twin, s.look_alike) for s in steps] == [
+        ("instance 1", 1, 3, False), ("look-alike 3 of 1", 3, 1, True), ("instance 5", 5, 0, False),
+    ]  # fmt: skip
+    assert [s.advantage for s in steps] == pytest.approx([-0.3, 0.3, 0.0]), "0.6 of it is shown by both"
+    assert instances_shown(twins, query).tolist() == pytest.approx([0.6, 0.6, 0.9, 0.1])
+    assert not any(s.twin or s.advantage for s in progressive_search(twins, query, options(look_alikes=False)))
 
 
 def test_an_instance_whose_images_were_all_compared_makes_no_step():
