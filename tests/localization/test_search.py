@@ -14,7 +14,9 @@ from lbr.io.colmap import ModelArrays
 from lbr.localization import search as module
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.mapping.map import Map, build_map
-from lbr.types import Candidates, LocalFeatures, Localization, Matches, Status
+from lbr.retrieval.index import build_index
+from lbr.retrieval.progressive import ProgressiveCandidates, progressive_search
+from lbr.types import Candidates, LocalFeatures, Localization, Matches, RecognisedInstances, Status
 from tests.localization.test_localizer import POSE, TwoPlaces, errors, project_float32, settings
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, unit_rows
 
@@ -322,6 +324,23 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
     assert (found.reference, len(found.steps), found.status) == (winner, taken, status)
     doubted = "beside it stands what is beside instance 2, which looks like 1" in found.reason
     assert doubted == (status is Status.VERIFIED) and "after refinement" in found.reason
+
+
+def test_a_facade_taken_for_its_twin_is_found_by_what_stands_beside_it(two_places: TwoPlaces):
+    """From the index to the pose: the network names 1 for 2, and rightly 4, which stands beside 2; the place of 1 has
+    twice the support."""
+    shows = {"here": {1: 0.5, 3: 0.3}, "there": {2: 0.5, 4: 0.3}}
+    index = build_index(shows, {}, 5, 0.0, np.array([[1, 2]], np.int32))
+    recognised = RecognisedInstances(
+        np.array([1, 4], np.int32), np.array([0.6, 0.3]), np.array([0.5, 0.3]), np.zeros(0, np.float32)
+    )
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 1}
+    compare = Comparing(two_places.world.map(), settings(verification=limits))
+    query = two_places.query({"here": 90, "there": 45}, {})
+    for look_alikes, winner in ((True, "there"), (False, "here")):
+        steps = progressive_search(index, recognised, ProgressiveCandidates(look_alikes=look_alikes))
+        found = compare(query, steps)
+        assert (found.reference, found.status) == (winner, Status.REFINED)
 
 
 def test_a_rival_is_still_asked_where_the_look_alike_need_not_be(two_places: TwoPlaces):
