@@ -194,8 +194,9 @@ class Candidates:
 
     instance: the one that they show, 0 where it is not for one that they are proposed. look_alike: it is not what
     was recognised, but may have been taken for that. evidence: the score of what was; 0 where nothing was.
-    twin: the instance that looks most like it, 0 where none does. advantage: of what was recognised in the query, how
-    much more they show than those of the twin do, -1..1 in shares of its area; 0 without a twin.
+    twin: the instance that looks most like it, 0 where none does. shown: of what was recognised in the query, how much
+    each of them shows, 0..1 in shares of its area; empty where nothing was. advantage: how much more they show than
+    those of the twin do, -1..1; 0 without a twin.
     """
 
     names: tuple[str, ...]
@@ -206,10 +207,13 @@ class Candidates:
     look_alike: bool = False
     twin: int = 0
     advantage: float = 0.0
+    shown: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):
             raise ValueError(f"{len(self.names)} candidates with {len(self.scores)} scores")
+        if self.shown and len(self.shown) != len(self.names):
+            raise ValueError(f"{len(self.names)} candidates, of {len(self.shown)} of which it is known what they show")
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,6 +56,12 @@ class VerificationSettings(Settings):
     min_advantage: float = Field(
         default=0.1, ge=0, description="of one look-alike over the other, in what is beside it, that tells which it is"
     )
+    min_shown: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="of what was recognised; where a pose of the fallback shows less, it is in doubt",
+    )
 
     def of_step(self, candidates: Candidates) -> VerificationSettings:
         """The limits for these candidates: the fallback may have its own."""
@@ -163,9 +169,11 @@ class Search:
     log: Log
     best: Attempt | None = None
     found_by: Candidates | None = None  # the step that the best attempt is from
+    contested: bool = False  # whether a twin's place was verified as well, and nothing but support tells, or against it
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
     judged: list[Attempt] = field(default_factory=list)  # by refinement, whatever it made of them
+    shown: dict[str, float] = field(default_factory=dict)  # by db image: how much of what was recognised it shows
 
     def __post_init__(self) -> None:
         self.limits = self.settings.verification
@@ -180,6 +188,7 @@ class Search:
                 if self._found_late() or candidates.look_alike:
                     continue  # a step of the fallback, or of a rival, is to come
                 break
+            self.shown.update(zip(candidates.names, candidates.shown, strict=False))
             images = self._new_images(candidates)
             if not images:
                 continue
@@ -198,7 +207,7 @@ class Search:
                 if self.best is not earlier:
                     self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
                 break
-            if self.best is not None and self.best.verified and self._is_sure(self.best) and not self.in_doubt():
+            if self.best is not None and self.best.verified and self._is_sure(self.best) and not self._is_twin():
                 break
         best = self.best
         strong = best is not None and (best.verified or best.estimate.num_inliers >= limits.weak_inliers)
@@ -209,7 +218,21 @@ class Search:
         wanted = self.settings.verification.sure_significance
         return wanted is None or attempt.significance >= wanted
 
-    def in_doubt(self) -> bool:
+    def doubt(self) -> str | None:
+        """Why the best attempt may be of another place although it is verified; None where nothing speaks for that."""
+        if self.best is None or self.found_by is None:
+            return None
+        one, twin = self.found_by.instance, self.found_by.twin
+        if self._is_twin():
+            return f"beside it stands what is beside instance {twin}, which looks like {one}"
+        if self.contested:
+            return f"instance {twin} looks like {one}, and its place was verified as well"
+        shown = self.shown.get(self.scene.names[self.best.reference], 1.0)
+        if not one and shown < self.settings.verification.min_shown:
+            return f"found without instances, where {100 * shown:.0f} % of what was recognised is shown"
+        return None
+
+    def _is_twin(self) -> bool:
         """Whether beside the facade that the best attempt is of stands what is beside its twin."""
         return self.found_by is not None and self._tells_apart(self.found_by) < 0
 
@@ -238,11 +261,15 @@ class Search:
     def _preferred(self, earlier: Attempt | None, attempt: Attempt | None, candidates: Candidates) -> Attempt | None:
         """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which
         stands what was recognised: a wall that its map shows well has more support than the right one shown badly."""
-        if candidates.look_alike and earlier is not None and attempt is not None:
-            told = self._tells_apart(candidates)
-            if told and earlier.verified and attempt.verified:
-                return attempt if told > 0 else earlier
-        return self._better(earlier, attempt)
+        better = self._better(earlier, attempt)
+        if not candidates.look_alike or earlier is None or attempt is None:
+            return better
+        if not (earlier.verified and attempt.verified):
+            return better
+        told = self._tells_apart(candidates)
+        preferred = {1: attempt, -1: earlier, 0: better}[told]
+        self.contested = told == 0 or preferred is not better
+        return preferred
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

@@ -61,12 +61,13 @@ def progressive_search(
     likeness = image_likeness(index, query, settings)
     left = np.isfinite(likeness)
     budget = settings.max_images
-    for step in _in_turn(index, query, likeness, settings):
+    shown = instances_shown(index, query)
+    for step in _in_turn(index, query, likeness, shown, settings):
         images = _likest(index, step.instance, np.where(left, likeness, -np.inf), settings)[:budget]
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield _with_images(step, index, images, likeness)
+            yield _with_images(step, index, images, likeness, shown)
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         if _has_features(index, query):
@@ -80,24 +81,25 @@ def progressive_search(
         return
     size = settings.fallback_per_step or settings.images_per_step
     for start in range(0, len(rest), size):
-        yield _with_images(_named(settings.fallback), index, rest[start : start + size], likeness)
+        yield _with_images(_named(settings.fallback), index, rest[start : start + size], likeness, shown)
 
 
 def _in_turn(
-    index: InstanceIndex, query: RecognisedInstances, likeness: np.ndarray, settings: ProgressiveCandidates
-) -> Iterator[Candidates]:
+    index: InstanceIndex, query: RecognisedInstances, likeness: np.ndarray, shown: np.ndarray | None,
+    settings: ProgressiveCandidates,
+) -> Iterator[Candidates]:  # fmt: skip
     """Steps of the instances to try, without images yet. A look-alike has the evidence of its original: a network that
     takes the one for the other gives it none of its own."""
-    first, had, context = slice(settings.max_instances), set[int](), instances_shown(index, query)
+    first, had = slice(settings.max_instances), set[int]()
     for instance, evidence in zip(query.instances[first].tolist(), query.scores[first].tolist(), strict=True):
         if evidence < settings.min_evidence * query.scores[0]:
             break
         had.add(instance)
         twin = index.alike_to(instance) if settings.look_alikes else None
-        if twin is None:
+        if twin is None or shown is None:
             yield _named(f"instance {instance}", evidence, instance)
             continue
-        ours, theirs = (context[_likest(index, i, likeness, settings)].max(initial=0) for i in (instance, twin))
+        ours, theirs = (shown[_likest(index, i, likeness, settings)].max(initial=0) for i in (instance, twin))
         yield _named(f"instance {instance}", evidence, instance, twin=twin, advantage=float(ours - theirs))
         if twin not in had:
             had.add(twin)
@@ -140,14 +142,15 @@ def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.nda
     return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
 
 
-def instances_shown(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
-    """float64 [I], 0..1: of the area of the query's instances, how much is of such as each image shows.
+def instances_shown(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray | None:
+    """float64 [I], 0..1: of the area of the query's instances, how much is of such as each image shows; None where none
+    was recognised.
 
     One that looks like what an image shows counts: what it may have been taken for says nothing of where this is, but
     what stands beside it does.
     """
     areas = _areas(index, query)
-    return np.asarray(index.shown @ areas) / max(areas.sum(), 1e-9)
+    return np.asarray(index.shown @ areas) / areas.sum() if areas.any() else None
 
 
 def _areas(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
@@ -158,6 +161,9 @@ def _areas(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray:
     return areas
 
 
-def _with_images(step: Candidates, index: InstanceIndex, images: np.ndarray, likeness: np.ndarray) -> Candidates:
+def _with_images(
+    step: Candidates, index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, shown: np.ndarray | None = None
+) -> Candidates:
     names, scores = tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images])
-    return replace(step, names=names, scores=scores)
+    shares = () if shown is None else tuple(float(s) for s in shown[images])
+    return replace(step, names=names, scores=scores, shown=shares)

@@ -301,10 +301,12 @@ def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
 
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
-    pytest.param(1, -0.3, 30, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
+    pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
+    pytest.param(1, -0.3, 30, "there", 2, Status.VERIFIED, id="so it is, but more supports the first"),
     pytest.param(1, -0.3, 5, "here", 2, Status.VERIFIED, id="so it is, but the twin is not found"),
     pytest.param(1, -0.05, 90, "here", 1, Status.REFINED, id="too little to tell"),
-    pytest.param(99, 0.0, 90, "there", 2, Status.REFINED, id="not sure: the more significant"),
+    pytest.param(99, 0.0, 90, "there", 2, Status.VERIFIED, id="not sure: the more significant, but both are found"),
+    pytest.param(99, 0.0, 5, "here", 2, Status.REFINED, id="not sure, but the twin is not found"),
     pytest.param(99, 0.3, 90, "here", 1, Status.REFINED, id="not sure, but what is beside it is its own"),
 ]
 
@@ -322,8 +324,27 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
         two_places.query({"here": 45, "there": there}, {}), steps
     )
     assert (found.reference, len(found.steps), found.status) == (winner, taken, status)
-    doubted = "beside it stands what is beside instance 2, which looks like 1" in found.reason
-    assert doubted == (status is Status.VERIFIED) and "after refinement" in found.reason
+    said = found.reason.split("after refinement")[1]
+    if status is Status.REFINED:
+        assert said == ""
+    elif winner == "here":
+        assert said == "; beside it stands what is beside instance 2, which looks like 1"
+    else:
+        assert said == "; instance 1 looks like 2, and its place was verified as well"
+
+
+@pytest.mark.parametrize("shown, status", [(0.05, Status.VERIFIED), (0.2, Status.REFINED), (None, Status.REFINED)])
+def test_the_fallback_is_doubted_where_nothing_is_that_was_recognised(
+    two_places: TwoPlaces, shown: float | None, status: Status
+):
+    """Nothing of it is known where nothing was recognised; and a step of an instance shows that."""
+    for instance in (0, 1):
+        step = Candidates(("here",), (0.0,), "", instance=instance, shown=() if shown is None else (shown,))
+        found = Comparing(two_places.world.map())(two_places.query({"here": 60}, {}), step)
+        assert found.status is (Status.REFINED if instance else status)
+        assert found.reason.endswith("found without instances, where 5 % of what was recognised is shown") == (
+            found.status is Status.VERIFIED
+        )
 
 
 def test_a_facade_taken_for_its_twin_is_found_by_what_stands_beside_it(two_places: TwoPlaces):
@@ -337,10 +358,10 @@ def test_a_facade_taken_for_its_twin_is_found_by_what_stands_beside_it(two_place
     limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 1}
     compare = Comparing(two_places.world.map(), settings(verification=limits))
     query = two_places.query({"here": 90, "there": 45}, {})
-    for look_alikes, winner in ((True, "there"), (False, "here")):
+    for look_alikes, expected in ((True, ("there", Status.VERIFIED)), (False, ("here", Status.REFINED))):
         steps = progressive_search(index, recognised, ProgressiveCandidates(look_alikes=look_alikes))
         found = compare(query, steps)
-        assert (found.reference, found.status) == (winner, Status.REFINED)
+        assert (found.reference, found.status) == expected
 
 
 def test_a_rival_is_still_asked_where_the_look_alike_need_not_be(two_places: TwoPlaces):

@@ -81,7 +81,10 @@ def test_what_stands_beside_an_instance_tells_it_from_its_twin():
     ]  # fmt: skip
     assert [s.advantage for s in steps] == pytest.approx([-0.3, 0.3, 0.0]), "0.6 of it is shown by both"
     assert instances_shown(twins, query).tolist() == pytest.approx([0.6, 0.6, 0.9, 0.1])
+    assert [s.shown for s in steps] == [pytest.approx((0.6, 0.6)), pytest.approx((0.9,)), pytest.approx((0.1,))]
     assert not any(s.twin or s.advantage for s in progressive_search(twins, query, options(look_alikes=False)))
+    assert instances_shown(twins, query_of({9: 0.4}, NOTHING)).tolist() == [0] * 4, "an instance without images"
+    assert instances_shown(twins, query_of({}, NOTHING)) is None
 
 
 def test_an_instance_whose_images_were_all_compared_makes_no_step():
