@@ -20,6 +20,7 @@ from lbr.features.aliked import AlikedSettings
 from lbr.features.daynight import DayNightSettings
 from lbr.features.extractor import Extractor
 from lbr.features.sift import SiftSettings
+from lbr.features.sift_daynight import SiftDayNightSettings
 from lbr.io.images import list_images, read_image, write_image
 from lbr.io.labels import mask_path, write_mask, write_vocabulary
 from lbr.matching.nearest import NearestSettings, match_descriptors
@@ -84,6 +85,7 @@ def _extractors() -> list[tuple[str, Extractor, float]]:
         ("SIFT", SiftSettings(max_keypoints=KEYPOINTS), 0.8),
         ("SIFT, large first", SiftSettings(max_keypoints=KEYPOINTS, size_power=1), 0.8),
         ("DayNight", DayNightSettings(max_keypoints=KEYPOINTS), 0.9),
+        ("SIFT and DayNight", SiftDayNightSettings(max_keypoints=KEYPOINTS), 0.88),
     ]
     if ALIKED.is_file():
         found.append(("ALIKED", AlikedSettings(max_keypoints=KEYPOINTS, weights=ALIKED), 0.9))
