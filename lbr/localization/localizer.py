@@ -19,7 +19,8 @@ from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
 from lbr.localization.pnp import with_its_covariance
 from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
-from lbr.localization.search import Attempt, Log, Search, SearchSettings, shortcoming
+from lbr.localization.search import Log, Search, SearchSettings
+from lbr.localization.verification import Attempt, shortcoming
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.descriptors import with_float32

@@ -18,7 +18,8 @@ from lbr.localization.guided import Guide, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import RigPairs, estimate_rig_pose, refine_rig_pose, reprojection_errors
 from lbr.localization.refine import RefinementSettings, covisible_frames, looks_alike, search_radii
-from lbr.localization.search import Attempt, Search
+from lbr.localization.search import Search
+from lbr.localization.verification import Attempt
 from lbr.mapping.map import Map
 from lbr.types import Candidates, Correspondences, LocalFeatures, Localization, PoseEstimate, Status
 

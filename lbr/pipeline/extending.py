@@ -20,7 +20,7 @@ from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_
 from lbr.io.text_lists import Problem, write_pairs
 from lbr.localization.cameras import shared_cameras
 from lbr.localization.localizer import LocalizationSettings
-from lbr.localization.search import VerificationSettings
+from lbr.localization.verification import VerificationSettings
 from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, with_images
 from lbr.mapping.growth import View, grow
 from lbr.mapping.map import Map, open_map, write_map

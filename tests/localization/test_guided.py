@@ -10,7 +10,7 @@ from lbr.localization.correspondences import quality_of, union
 from lbr.localization.guided import BLOCK, LEAST_PAIRS, _products, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.refine import RefinementSettings, refine_with_frames, search_radii
-from lbr.localization.search import VerificationSettings
+from lbr.localization.verification import VerificationSettings
 from lbr.mapping.map import Map
 from lbr.types import Candidates, Correspondences, LocalFeatures, PoseEstimate, Status
 from tests.localization.test_localizer import settings

@@ -11,7 +11,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import ModelArrays, project
 from lbr.localization.localizer import LocalizationSettings, Localizer
-from lbr.localization.search import VerificationSettings
+from lbr.localization.verification import VerificationSettings
 from lbr.mapping.map import build_map, write_map
 from lbr.types import Candidates, LocalFeatures, Localization, Status
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
