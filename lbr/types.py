@@ -309,7 +309,7 @@ class Status(StrEnum):
 
     REFINED = "refined"  # verified, and refined with more frames of the map
     VERIFIED = "verified"  # enough inliers, from enough of one db image
-    WEAK = "weak"  # a pose, but with less support than asked for
+    WEAK = "weak"  # a pose, but with less support than asked for, or one that something else speaks against
     FAILED = "failed"  # no pose
 
 

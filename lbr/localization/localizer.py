@@ -173,7 +173,6 @@ class Localizer:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs
         log.counts["inliers_before_refinement"] = estimate.num_inliers
         status = Status.VERIFIED if found.verified else Status.WEAK
-        doubt = search.doubt() if found.verified else None
         if search.refine is not None and not found.hopeful:
             with log.timed("refine"):
                 found = replace(found, refined=search.refine(found))
@@ -181,7 +180,7 @@ class Localizer:
         after = found.refined if found.kept >= 0.5 else None
         if after is not None:
             estimate, pairs = after.estimate, after.pairs
-            status = Status.REFINED if status is Status.VERIFIED and doubt is None else status
+            status = Status.REFINED if found.verified else status
             log.counts["support"] = round(after.support)
             log.counts["points_in_view"] = after.in_view
         reference = self.scene.names[found.reference]
@@ -192,8 +191,8 @@ class Localizer:
             reason += f"; wanted {limits.min_inliers} and {limits.min_image_inliers}"
         elif after is not None:
             reason += f"; {estimate.num_inliers} after refinement"
-        if doubt is not None:
-            reason += f"; {doubt}"
+        if found.verified and (doubt := search.doubt()) is not None:
+            status, reason = Status.WEAK, f"{reason}; {doubt}"
         log.counts["matches"] = len(pairs)
         log.counts["inliers"] = estimate.num_inliers
         estimate = with_its_covariance(estimate, pairs)

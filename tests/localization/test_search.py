@@ -302,10 +302,10 @@ def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
     pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
-    pytest.param(1, -0.3, 30, "there", 2, Status.VERIFIED, id="so it is, but more supports the first"),
-    pytest.param(1, -0.3, 5, "here", 2, Status.VERIFIED, id="so it is, but the twin is not found"),
+    pytest.param(1, -0.3, 30, "there", 2, Status.WEAK, id="so it is, but more supports the first"),
+    pytest.param(1, -0.3, 5, "here", 2, Status.WEAK, id="so it is, but the twin is not found"),
     pytest.param(1, -0.05, 90, "here", 1, Status.REFINED, id="too little to tell"),
-    pytest.param(99, 0.0, 90, "there", 2, Status.VERIFIED, id="not sure: the more significant, but both are found"),
+    pytest.param(99, 0.0, 90, "there", 2, Status.WEAK, id="not sure: the more significant, but both are found"),
     pytest.param(99, 0.0, 5, "here", 2, Status.REFINED, id="not sure, but the twin is not found"),
     pytest.param(99, 0.3, 90, "here", 1, Status.REFINED, id="not sure, but what is beside it is its own"),
 ]
@@ -333,7 +333,7 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
         assert said == "; instance 1 looks like 2, and its place was verified as well"
 
 
-@pytest.mark.parametrize("shown, status", [(0.05, Status.VERIFIED), (0.2, Status.REFINED), (None, Status.REFINED)])
+@pytest.mark.parametrize("shown, status", [(0.05, Status.WEAK), (0.2, Status.REFINED), (None, Status.REFINED)])
 def test_the_fallback_is_doubted_where_nothing_is_that_was_recognised(
     two_places: TwoPlaces, shown: float | None, status: Status
 ):
@@ -343,7 +343,7 @@ def test_the_fallback_is_doubted_where_nothing_is_that_was_recognised(
         found = Comparing(two_places.world.map())(two_places.query({"here": 60}, {}), step)
         assert found.status is (Status.REFINED if instance else status)
         assert found.reason.endswith("found without instances, where 5 % of what was recognised is shown") == (
-            found.status is Status.VERIFIED
+            found.status is Status.WEAK
         )
 
 
@@ -358,7 +358,7 @@ def test_a_facade_taken_for_its_twin_is_found_by_what_stands_beside_it(two_place
     limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 1}
     compare = Comparing(two_places.world.map(), settings(verification=limits))
     query = two_places.query({"here": 90, "there": 45}, {})
-    for look_alikes, expected in ((True, ("there", Status.VERIFIED)), (False, ("here", Status.REFINED))):
+    for look_alikes, expected in ((True, ("there", Status.WEAK)), (False, ("here", Status.REFINED))):
         steps = progressive_search(index, recognised, ProgressiveCandidates(look_alikes=look_alikes))
         found = compare(query, steps)
         assert (found.reference, found.status) == expected
