@@ -160,7 +160,8 @@ def test_every_query_is_found_in_steps_by_instances(located: list, searched: Pat
         assert r["steps"][-1]["outcome"] == "accepted"
         assert [name for step in r["steps"] for name in step["names"]] == r["tried"]
         assert len(r["tried"]) <= 4 < len(scene.db), "fewer than exhaustive search compares"
-        assert set(r["steps"][0]) == {"source", "names", "matches", "inliers", "image_inliers", "outcome"}
+        assert set(r["steps"][0]) == {"source", "instance", "names", "matches", "inliers", "image_inliers", "outcome"}
+        assert r["steps"][0]["instance"] == r["instances"][0][0]
         assert r["notes"] == []
     assert (searched.parent / "work/runs/located/report.html").is_file()
 
