@@ -26,7 +26,8 @@ EXHAUSTIVE = 60  # photographs without poses up to which each is matched with ea
 TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; fewer where all is learned before
 MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
 QUERY = "query"  # folder of queries, below that of the photographs or of the links
-FOLDER_CONFIG = Path(__file__).resolve().parents[2] / "configs" / "folder.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FOLDER_CONFIG, SIFT_CONFIG = CONFIGS / "folder.yaml", CONFIGS / "folder-sift.yaml"
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -103,9 +104,10 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
 def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | None = None) -> tuple[Path, list[str]]:
     """The configuration file in `workspace` for these photographs, and what to tell the user about them.
 
-    base: the file that it starts from, where a person names one. What is there is kept, with whatever a person changed
-    in it, as long as it is about the same photographs and starts from the same file. Raises ConfigError when it does
-    not, DataError when there are no photographs.
+    base: the file that it starts from, where a person names one; without, and without poses, it is that of SIFT alone:
+    structure from motion joins places that look alike by what `daynight` matches. What is there is kept, with whatever
+    a person changed in it, as long as it is about the same photographs and starts from the same file. Raises
+    ConfigError when it does not, DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
     found = look_at(photos)
@@ -118,8 +120,11 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
         told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
     else:
         dataset |= _hold_out(names, poses, workspace, told)
+    start = FOLDER_CONFIG if found.model else SIFT_CONFIG
+    if base is None and start == SIFT_CONFIG:
+        told.append(f"local feature: SIFT alone, as there are no poses (--config {FOLDER_CONFIG} for both)")
     sections = {
-        "base": os.path.abspath(base or FOLDER_CONFIG),
+        "base": os.path.abspath(base or start),
         "dataset": dataset,
         "workspace": str(workspace),
         **_sized(found, len(names)),

@@ -101,12 +101,20 @@ def test_files_that_are_not_looked_at_are_said(tmp_path: Path, plain: Path):
 def test_it_starts_from_the_file_that_is_named(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch):
     """As it is named: from the folder where the command is given. One that is there is not silently kept instead."""
     monkeypatch.chdir(CONFIGS.parent)
-    path, _ = prepare(plain, None, tmp_path / "other", Path("configs/experiments/folder-sift.yaml"))
+    path, _ = prepare(plain, None, tmp_path / "other", Path("configs/folder.yaml"))
     monkeypatch.chdir(tmp_path)
-    assert load_config(path).extractor.name == "sift"
+    assert load_config(path).extractor.name == "sift+daynight"
     assert prepare(plain, None, tmp_path / "other")[0] == path, "nothing named: what is there is gone on with"
-    with pytest.raises(ConfigError, match=r"starts from .*folder-sift.yaml, not from .*folder.yaml; name another"):
-        prepare(plain, None, tmp_path / "other", CONFIGS / "folder.yaml")
+    with pytest.raises(ConfigError, match=r"starts from .*folder.yaml, not from .*folder-sift.yaml; name another"):
+        prepare(plain, None, tmp_path / "other", CONFIGS / "folder-sift.yaml")
+
+
+def test_without_poses_it_is_sift_alone_and_that_is_said(tmp_path: Path, plain: Path, scene: RenderedScene):
+    """Structure from motion joins places that look alike by what the other feature matches."""
+    _, path, told = made(plain, tmp_path / "plain")
+    assert load_config(path).extractor.name == "sift" and "SIFT alone, as there are no poses" in told
+    _, path, told = made(scene.root, tmp_path / "posed")
+    assert load_config(path).extractor.name == "sift+daynight" and "SIFT alone" not in told
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, plain: Path):
