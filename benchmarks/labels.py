@@ -21,7 +21,7 @@ from lbr.pipeline.stages import STAGES
 from lbr.pipeline.vocabulary import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
-MADE = (  # with keypoints as for a folder of photographs
+MADE = (  # with keypoints as of configs/folder-sift.yaml; `run` takes overrides for another local feature
     *SIFT, "extractor.size_power=0", "workspace=outputs/town/workspace-labels", "instances.prefer_given=false",
     "parallel.workers=1",
 )  # fmt: skip

@@ -175,14 +175,12 @@ class Search:
         """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which
         stands what was recognised: a wall that its map shows well has more support than the right one shown badly."""
         better = self._better(earlier, attempt)
-        if not candidates.look_alike or earlier is None or attempt is None:
+        both = earlier is not None and earlier.verified and attempt is not None and attempt.verified
+        if not candidates.look_alike or not both:
             return better
-        if not (earlier.verified and attempt.verified):
-            return better
-        told = self._tells_apart(candidates)
-        preferred = {1: attempt, -1: earlier, 0: better}[told]
-        self.contested = told == 0 or preferred is not better
-        return preferred
+        told = self._tells_apart(candidates) > 0  # where it tells the contrary, `_may_outdo` leaves it out
+        self.contested = not told or better is not attempt
+        return attempt if told else better
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""

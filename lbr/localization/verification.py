@@ -43,10 +43,7 @@ class VerificationSettings(Settings):
         default=0.1, ge=0, description="of one look-alike over the other, in what is beside it, that tells which it is"
     )
     min_shown: float = Field(
-        default=0.1,
-        ge=0,
-        le=1,
-        description="of what was recognised; where a pose of the fallback shows less, it is in doubt",
+        default=0.1, ge=0, le=1, description="of what was recognised; a pose of the fallback that shows less is doubted"
     )
 
     def of_step(self, candidates: Candidates) -> VerificationSettings:

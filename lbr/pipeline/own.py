@@ -120,11 +120,10 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
         told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
     else:
         dataset |= _hold_out(names, poses, workspace, told)
-    start = FOLDER_CONFIG if found.model else SIFT_CONFIG
-    if base is None and start == SIFT_CONFIG:
+    if base is None and not found.model and not (workspace / CONFIG).is_file():
         told.append(f"local feature: SIFT alone, as there are no poses (--config {FOLDER_CONFIG} for both)")
     sections = {
-        "base": os.path.abspath(base or start),
+        "base": os.path.abspath(base or (FOLDER_CONFIG if found.model else SIFT_CONFIG)),
         "dataset": dataset,
         "workspace": str(workspace),
         **_sized(found, len(names)),

@@ -11,15 +11,11 @@ from lbr.features.sift_daynight import IN_COMMON, SiftDayNight, SiftDayNightSett
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.stylization import stylize
 from tests.features.test_extractors import picture
-
-
-def unit(rng: np.random.Generator, num: int, width: int) -> np.ndarray:
-    rows = rng.normal(size=(num, width)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+from tests.synthetic import unit_rows
 
 
 def test_cosines_are_what_they_were_but_for_what_all_have_in_common():
-    rows = unit(np.random.default_rng(0), 50, 64)
+    rows = unit_rows(50, 64, np.random.default_rng(0))
     found = beside_sift(rows)
     assert found.shape == (50, 128) and found.dtype == np.float32
     np.testing.assert_allclose(found @ found.T, IN_COMMON + (1 - IN_COMMON) * rows @ rows.T, atol=1e-6)
@@ -27,11 +23,10 @@ def test_cosines_are_what_they_were_but_for_what_all_have_in_common():
 
 def test_ratios_of_distances_are_what_they_were():
     rng = np.random.default_rng(1)
-    a = unit(rng, 40, 64)
-    b = unit(rng, 60, 64)
-    b[:40] = (a + 1.3 * b[:40]) / np.linalg.norm(
-        a + 1.3 * b[:40], axis=1, keepdims=True
-    )  # of what is alike, some more than other
+    a = unit_rows(40, 64, rng)
+    b = unit_rows(60, 64, rng)
+    mixed = a + 1.3 * b[:40]  # of what is alike, some more than other
+    b[:40] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     for ratio in (0.7, 0.75):
         plain, beside = (
             match_descriptors(x, y, NearestSettings(ratio=ratio)).indices.tolist()

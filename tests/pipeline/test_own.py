@@ -113,6 +113,7 @@ def test_without_poses_it_is_sift_alone_and_that_is_said(tmp_path: Path, plain: 
     """Structure from motion joins places that look alike by what the other feature matches."""
     _, path, told = made(plain, tmp_path / "plain")
     assert load_config(path).extractor.name == "sift" and "SIFT alone, as there are no poses" in told
+    assert "SIFT alone" not in made(plain, tmp_path / "plain")[2], "what is there already may start from another file"
     _, path, told = made(scene.root, tmp_path / "posed")
     assert load_config(path).extractor.name == "sift+daynight" and "SIFT alone" not in told
 
