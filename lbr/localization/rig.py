@@ -1,7 +1,8 @@
 """The cameras of a rig as one query: what each sees of the map, joined to the pose of the rig (generalised PnP).
 
-The first camera whose own pose is verified places the others, which are then not searched for. Where none is, the
-matches of all cameras make a pose together. Either way all cameras take part in the refinement, and each gets its pose.
+The first camera whose own pose is verified, and not in doubt, places the others, which are then not searched for. Where
+none is, the matches of all cameras make a pose together. Either way all cameras take part in the refinement, and each
+gets its pose.
 """
 
 from __future__ import annotations
@@ -47,17 +48,28 @@ class _Seen:
     def pairs(self) -> Correspondences | None:
         return None if self.attempt is None else self.attempt.pairs
 
+    @property
+    def doubt(self) -> str | None:
+        """Why a verified attempt may be of another place; None where nothing speaks for that."""
+        return self.search.doubt() if self.attempt is not None and self.attempt.verified else None
+
+    @property
+    def places(self) -> bool:
+        """Whether the others can be placed by this view alone."""
+        return self.attempt is not None and self.attempt.verified and self.doubt is None
+
 
 @dataclass(frozen=True, eq=False)
 class RigEstimate:
     """rig_from_world, its covariance [6, 6], the pairs it is from with their inliers, bool [M], and the inliers beyond
-    chance (`refine.Refined.support`)."""
+    chance (`refine.Refined.support`). doubt: why it may be of another place, where the best view is in doubt."""
 
     pose: Pose
     covariance: np.ndarray | None
     pairs: RigPairs
     inliers: np.ndarray
     support: float
+    doubt: str | None = None
 
 
 def localize_rig(localizer: Localizer, views: Sequence[View], missing: Sequence[str] = ()) -> dict[str, Localization]:
@@ -74,26 +86,31 @@ def localize_rig(localizer: Localizer, views: Sequence[View], missing: Sequence[
             results[view.name] = search
             missing = (*missing, f"{view.name} could not be used: {search.reason}")
             continue
-        attempt = None if placed else search.run(localizer.steps(view.candidates))
-        placed = placed or (attempt is not None and attempt.verified)
-        seen.append(_Seen(view, search, attempt))
+        seen.append(_Seen(view, search, None if placed else search.run(localizer.steps(view.candidates))))
+        placed = placed or seen[-1].places
     found = _best_estimate(localizer, seen)
     return results | {one.view.name: _of_view(localizer, seen, k, found, missing) for k, one in enumerate(seen)}
 
 
 def _best_estimate(localizer: Localizer, seen: Sequence[_Seen]) -> RigEstimate | None:
-    """The refined pose with most support, of those that a single view gives and the one that all give together."""
-    starts = [pose for pose in (_from_one(seen), _from_all(localizer, seen)) if pose is not None]
-    refined = [_refined(localizer.scene, seen, start, localizer.settings.refinement) for start in starts]
-    return max((r for r in refined if r is not None), key=lambda r: r.support, default=None)
-
-
-def _from_one(seen: Sequence[_Seen]) -> Pose | None:
-    """rig_from_world of the view whose own pose is best."""
-    tried = [(one, one.attempt) for one in seen if one.attempt is not None]
-    if not tried:
+    """The refined pose with most support, of the one that the best view gives and the one that all give together."""
+    best = _best_view(seen)
+    if best is None:
         return None
-    one, attempt = max(tried, key=lambda t: (t[1].verified, t[1].support, t[1].estimate.num_inliers))
+    starts = [pose for pose in (_from_one(*best), _from_all(localizer, seen)) if pose is not None]
+    refined = [_refined(localizer.scene, seen, start, localizer.settings.refinement) for start in starts]
+    found = max((r for r in refined if r is not None), key=lambda r: r.support, default=None)
+    return None if found is None else replace(found, doubt=best[0].doubt)
+
+
+def _best_view(seen: Sequence[_Seen]) -> tuple[_Seen, Attempt] | None:
+    """That whose own pose is best; one in doubt only where all are."""
+    tried = [(one, one.attempt) for one in seen if one.attempt is not None]
+    return max(tried, key=lambda t: (t[0].places, t[1].verified, t[1].support, t[1].estimate.num_inliers), default=None)
+
+
+def _from_one(one: _Seen, attempt: Attempt) -> Pose:
+    """rig_from_world by the pose of a single view."""
     estimate = attempt.refined.estimate if attempt.verified and attempt.refined else attempt.estimate
     return one.view.cam_from_rig.inverse() @ estimate.pose
 
@@ -202,11 +219,13 @@ def _of_view(
     log.counts["inliers_here"] = int(found.inliers[of_view].sum())
     limits = localizer.settings.verification
     wanted = limits.min_support or limits.min_inliers
-    status = Status.REFINED if found.support >= wanted else Status.WEAK
+    enough = found.support >= wanted
     each = _inliers_by_name(seen, found)
     parts = ", ".join(f"{name} {count}" for name, count in each.items())
     reason = f"{log.counts['inliers']} inliers of {len(seen)} cameras ({parts}), {found.support:.0f} beyond chance"
-    reason += "" if status is Status.REFINED else f"; wanted {wanted}"
+    reason += "" if enough else f"; wanted {wanted}"
+    reason += f"; {found.doubt}" if found.doubt else ""
+    status = Status.REFINED if enough and found.doubt is None else Status.WEAK
     covariance = covariance_in_camera(found.covariance, view.cam_from_rig)
     estimate = PoseEstimate(view.cam_from_rig @ found.pose, found.inliers[of_view], covariance, view.camera)
     attempt = seen[number].attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import PnpSettings, RigPairs, estimate_rig_pose, refine_rig_pose
 from lbr.localization.rig import View, localize_rig
 from lbr.pipeline.workers import group_moments
-from lbr.types import LocalFeatures, Localization, Query, RigPlace, Status
+from lbr.types import Candidates, LocalFeatures, Localization, Query, RigPlace, Status
 from tests.localization.test_localizer import settings
 from tests.synthetic import CAMERA, ExactWorld, box_points, look_at, visible
 
@@ -137,6 +138,20 @@ def test_a_camera_that_cannot_be_used_fails_alone(world: ExactWorld):
     found = localize_rig(Localizer(world.map()), given)
     assert found["rear"].status is Status.FAILED and found["rear"].reason == "no keypoints in the image"
     assert found["left"].status is Status.REFINED and any("rear could not be used" in n for n in found["left"].notes)
+
+
+@pytest.mark.parametrize("doubted, status", [(("left",), Status.REFINED), (tuple(SIDES), Status.WEAK)])
+def test_a_camera_in_doubt_does_not_place_the_others(world: ExactWorld, doubted: tuple[str, ...], status: Status):
+    """Found without instances, at db images that show nothing of what was recognised: the next camera is asked."""
+    scene, given = world.map(), []
+    for view in views(world):
+        shown = (0.02 if view.name in doubted else 0.8,) * len(scene)
+        given.append(replace(view, candidates=Candidates(scene.names, (0.0,) * len(scene), "global", shown=shown)))
+    found = localize_rig(Localizer(scene), given)
+    assert len(found["rear"].tried) == 5 and max(errors(found)) < 1e-5
+    for one in found.values():
+        assert one.status is status
+        assert ("where 2 % of what was recognised is shown" in one.reason) == (status is Status.WEAK)
 
 
 def test_nothing_to_see_fails_in_all_cameras(world: ExactWorld):
