@@ -66,3 +66,8 @@ def beside_sift(descriptors: np.ndarray) -> np.ndarray:
     across = np.repeat(descriptors * np.float32(np.sqrt((1 - IN_COMMON) / 2)), 2, axis=1)
     across[:, 1::2] *= -1
     return across - np.float32(np.sqrt(IN_COMMON / across.shape[1]))
+
+
+def of_sift(descriptors: np.ndarray) -> np.ndarray:
+    """bool [N]: which of these descriptors [N, 128] are SIFT's. All others point away from where those lie."""
+    return descriptors.astype(np.float32).sum(axis=1) >= 0

@@ -96,7 +96,7 @@ def _best_group(
         score, inside = _support(cameras, similarity, tolerance)
         if best is None or score > best[0]:
             best = score, similarity, inside
-    if best is None:
+    if best is None or not best[2].any():
         return None
     score, similarity, inside = best
     for _ in range(ROUNDS):

@@ -30,6 +30,11 @@ class SfmSettings(Settings):
 
     name: Literal["sfm"] = "sfm"
     method: Literal["incremental", "global"] = "incremental"
+    poses_by: Literal["sift", "all"] = Field(
+        default="sift",
+        description="keypoints of sift+daynight that make poses; points are made of all. Streets that look alike are "
+        "joined by what daynight matches",
+    )
     min_matches: int = Field(default=15, ge=1, description="pairs with fewer after verification are dropped")
     min_inlier_ratio: float = Field(
         default=0.3, ge=0, le=1, description="chance finds 15 of 100 false matches, and would join places far apart"

@@ -14,7 +14,7 @@ from pydantic import Field
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
-from lbr.io.colmap import build_model
+from lbr.io.colmap import build_model, posed_cameras
 from lbr.mapping.database import Pair, write_database
 from lbr.mapping.verification import normalised_rays, sampson_distance
 from lbr.settings import Settings
@@ -77,6 +77,17 @@ def triangulate(
     if origin.any():
         found.transform(pycolmap.Sim3d(1.0, pycolmap.Rotation3d(), origin))
     return found
+
+
+def with_points_of_all(
+    model: pycolmap.Reconstruction, keypoints: Mapping[str, np.ndarray], matches: Mapping[Pair, Matches], seed: int = 0
+) -> pycolmap.Reconstruction:
+    """The same images, poses and intrinsics, with points of all matches between them that agree with those."""
+    cameras, poses = posed_cameras(model)
+    inside = ((pair, found) for pair, found in matches.items() if all(name in poses for name in pair))
+    settings = TriangulationSettings()
+    verified = verify_pairs(cameras, poses, {name: keypoints[name] for name in poses}, inside, settings)
+    return triangulate(cameras, poses, {name: keypoints[name] for name in poses}, verified, settings, seed)
 
 
 def _options(settings: TriangulationSettings, seed: int) -> pycolmap.IncrementalPipelineOptions:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lbr.errors import ConfigError
+from lbr.features.sift_daynight import SiftDayNightSettings, of_sift
 from lbr.io.colmap import Reconstruction, model_arrays, posed_cameras, read_models, write_models
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
@@ -15,8 +16,7 @@ from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
-from lbr.mapping.triangulation import triangulate, verify_pairs
-from lbr.parallel import ParallelSettings
+from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Recipe, digest_files, making
@@ -78,29 +78,37 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
     cameras = {name: dataset.cameras[name] for name in names}
     keypoints = {name: features.read(name).keypoints for name in names}
     with MatchFile(context.workspace.matches) as matches:
-        found = _all_matches(matches)
         if isinstance(settings, SfmSettings):
-            models, problems = _from_motion(cameras, keypoints, found, settings, seed, context.config.parallel)
+            models = _from_motion(context, cameras, keypoints, dict(_all_matches(matches)), settings)
+            inside = {name for model in models for name in posed_cameras(model)[0]}
+            problems = [Problem(n, "not registered by structure from motion") for n in names if n not in inside]
         elif dataset.poses is None:
             raise ConfigError("reconstruction.name=triangulation needs dataset.model; use reconstruction.name=sfm")
         else:
             poses = {name: dataset.poses[name] for name in names}
-            verified = verify_pairs(cameras, poses, keypoints, found, settings)
+            verified = verify_pairs(cameras, poses, keypoints, _all_matches(matches), settings)
             models = [triangulate(cameras, poses, keypoints, verified, settings, seed)]
     write_models(context.workspace.sfm, models)
     return problems
 
 
 def _from_motion(
-    cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], found: Iterator[tuple[Pair, Matches]],
-    settings: SfmSettings, seed: int, parallel: ParallelSettings,
-) -> tuple[list[Reconstruction], list[Problem]]:  # fmt: skip
-    """The models of structure from motion, one for each place, and the images that are in none."""
-    raw = {pair: matches.indices for pair, matches in found if len(matches) >= settings.min_matches}
-    models = structure_from_motion(cameras, keypoints, raw, settings, seed, parallel)
-    inside = {name for model in models for name in posed_cameras(model)[0]}
-    outside = sorted(set(cameras) - inside)
-    return models, [Problem(name, "not registered by structure from motion") for name in outside]
+    context: Context, cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches],
+    settings: SfmSettings,
+) -> list[Reconstruction]:  # fmt: skip
+    """The models of structure from motion, one for each place; points of all keypoints, poses of those they are by."""
+    seed, parallel = context.config.seed, context.config.parallel
+    chosen = {pair: found.indices for pair, found in matches.items()}
+    two_kinds = settings.poses_by == "sift" and isinstance(context.config.extractor, SiftDayNightSettings)
+    if two_kinds:
+        with FeatureFile(context.workspace.db_features) as features:
+            sift = {name: of_sift(features.read(name).descriptors) for name in keypoints}
+        chosen = {(a, b): found[sift[a][found[:, 0]]] for (a, b), found in chosen.items()}
+    chosen = {pair: found for pair, found in chosen.items() if len(found) >= settings.min_matches}
+    models = structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
+    if two_kinds:
+        models = [with_points_of_all(model, keypoints, matches, seed) for model in models]
+    return models
 
 
 def _all_matches(matches: MatchFile) -> Iterator[tuple[Pair, Matches]]:

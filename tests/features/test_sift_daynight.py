@@ -7,7 +7,7 @@ import pytest
 
 from lbr.features.daynight import DayNight, DayNightSettings
 from lbr.features.sift import Sift, SiftSettings
-from lbr.features.sift_daynight import IN_COMMON, SiftDayNight, SiftDayNightSettings, beside_sift
+from lbr.features.sift_daynight import IN_COMMON, SiftDayNight, SiftDayNightSettings, beside_sift, of_sift
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.stylization import stylize
 from tests.features.test_extractors import picture
@@ -44,11 +44,11 @@ def test_it_is_half_of_each(both: SiftDayNight):
     found = both.extract(picture())
     sift = Sift(SiftSettings(max_keypoints=151)).extract(picture())
     daynight = DayNight(DayNightSettings(max_keypoints=150, device="cpu")).extract(picture())
-    of_sift = found.descriptors.min(axis=1) >= 0
-    for kind, one in ((of_sift, sift), (~of_sift, daynight)):
+    first = of_sift(found.descriptors)
+    for kind, one in ((first, sift), (~first, daynight)):
         assert found.keypoints[kind].tolist() == one.keypoints.tolist()
-    half = found.top(100).descriptors.min(axis=1) >= 0
-    assert half.sum() == 50, "the best of both, not all of one"
+    assert of_sift(found.top(100).descriptors).sum() == 50, "the best of both, not all of one"
+    assert of_sift(found.descriptors.astype(np.float16)).tolist() == first.tolist(), "as files hold them"
 
 
 def test_kinds_are_never_neighbours(both: SiftDayNight):
@@ -56,11 +56,11 @@ def test_kinds_are_never_neighbours(both: SiftDayNight):
     day = both.extract(picture()).descriptors.astype(np.float16).astype(np.float32)
     night = both.extract(stylize(picture(), "night", np.random.default_rng(0))).descriptors
     for other in (day, night):
-        of_sift, others = day.min(axis=1) >= 0, other.min(axis=1) >= 0
-        assert of_sift.any() and others.any()
+        ours, theirs = of_sift(day), of_sift(other)
+        assert ours.any() and theirs.any()
         cosines = day @ other.T
-        assert cosines[of_sift][:, ~others].max() < 0 < cosines[of_sift][:, others].min()
-        assert cosines[~of_sift][:, others].max() < 0 < cosines[~of_sift][:, ~others].min()
+        assert cosines[ours][:, ~theirs].max() < 0 < cosines[ours][:, theirs].min()
+        assert cosines[~ours][:, theirs].max() < 0 < cosines[~ours][:, ~theirs].min()
 
 
 def test_a_picture_without_texture_has_what_it_has(both: SiftDayNight):

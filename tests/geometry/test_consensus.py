@@ -7,6 +7,7 @@ from lbr.geometry.similarity import Similarity
 from tests.synthetic import random_rotation
 
 TOLERANCE = Tolerance(0.2, np.radians(2))
+TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # by 90 degrees about z
 
 
 def similarity(seed: int, scale: float) -> Similarity:
@@ -83,6 +84,13 @@ def test_cameras_at_one_point_are_no_group():
     poses = {name: Pose(pose.R, np.zeros(3)) for name, pose in noisy_poses(5, 1).items()}
     groups, outside = find_groups(poses, seen_in(similarity(1, 4.0), poses, 0.0, 0.0), TOLERANCE)
     assert groups == [] and len(outside) == 5
+
+
+def test_cameras_that_no_two_of_which_fit_are_no_group():
+    """Turned alike, but shifted in b across the line on which they stand in a: a pair does not even fit itself."""
+    shifts = [np.array([10.0 * i, 0, 0]) for i in range(4)]
+    along, across = ({f"{i}": Pose(np.eye(3), -turn @ x) for i, x in enumerate(shifts)} for turn in (np.eye(3), TURN))
+    assert find_groups(along, across, TOLERANCE) == ([], ["0", "1", "2", "3"])
 
 
 def test_only_cameras_of_both_frames_count():

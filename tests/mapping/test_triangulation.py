@@ -3,8 +3,8 @@ import pytest
 
 from lbr.errors import DataError
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import model_arrays
-from lbr.mapping.triangulation import TriangulationSettings, triangulate, verify_pairs
+from lbr.io.colmap import model_arrays, posed_cameras
+from lbr.mapping.triangulation import TriangulationSettings, triangulate, verify_pairs, with_points_of_all
 from tests.mapping.test_verification import matches_of
 from tests.synthetic import ExactWorld
 
@@ -144,3 +144,17 @@ def test_millions_of_metres_from_zero_points_are_where_they_are_near_it(world: E
     np.testing.assert_allclose(far.points - utm, near.points, atol=1e-5)
     for found, pose in zip(far.poses, far_poses.values(), strict=True):
         np.testing.assert_allclose(found.centre, pose.centre, atol=1e-6)
+
+
+def test_points_of_all_matches_come_under_poses_made_by_some(world: ExactWorld):
+    """As structure from motion leaves it: without an image that found no place, about another zero, of another size."""
+    cameras, keypoints, pairs = matches_of(world)
+    fewer = {pair: found.indices[::3] for pair, found in pairs if "db/4.png" not in pair}
+    inside = {name: pose for name, pose in world.poses.items() if name in {n for pair in fewer for n in pair}}
+    of_some = triangulate({n: cameras[n] for n in inside}, inside, {n: keypoints[n] for n in inside}, fewer, SETTINGS)
+    found = with_points_of_all(of_some, keypoints, dict(pairs))
+    before, after = posed_cameras(of_some), posed_cameras(found)
+    assert before[0] == after[0]
+    for name, pose in before[1].items():
+        np.testing.assert_allclose(after[1][name].matrix, pose.matrix, atol=1e-12)
+    assert found.num_points3D() > 2 * of_some.num_points3D()

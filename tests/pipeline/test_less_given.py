@@ -11,12 +11,20 @@ import pytest
 from PIL import Image
 
 from lbr.cli import main
+from lbr.features.sift_daynight import of_sift
+from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import pose_error
+from lbr.io.colmap import posed_cameras
+from lbr.io.features_file import FeatureFile
+from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import read_poses
 from lbr.mapping.map import open_map
+from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.pipeline.results import read_localizations
 from tests.mapping.test_sfm import check_against_truth
 from tests.synthetic import RenderedScene, similarity
+
+SFM = ["reconstruction.name=sfm", "pairs.name=exhaustive", "dataset.model=null"]
 
 
 @pytest.fixture
@@ -88,8 +96,7 @@ def test_without_a_model_photographs_alone_make_the_map(
     """The map has a frame and a scale of its own; queries are localized in it."""
     shutil.rmtree(own_scene / "3D-models")
     (own_scene / "gt.txt").unlink()
-    sfm = [f"reconstruction={{name: sfm, method: {method}}}", "pairs.name=exhaustive", "dataset.model=null"]
-    assert run("run", *sfm) == 0
+    assert run("run", *SFM, f"reconstruction.method={method}") == 0
     world = open_map(tmp_path / "work/map")
     assert set(world.names) == set(scene.db), "also the one with spaces"
     poses = {name: world.pose(world.index_of(name)) for name in world.names}
@@ -108,15 +115,33 @@ def test_what_needs_a_model_says_so_without_one(own_scene: Path, run: Callable, 
     assert "use reconstruction.name=sfm" in capsys.readouterr().err
 
 
+def test_of_two_kinds_of_keypoints_sift_makes_the_poses_and_both_make_points(
+    own_scene: Path, run: Callable, tmp_path: Path
+):
+    """What daynight matches joins places that look alike: it may add points, but has no say in where cameras are."""
+    flow = [*SFM, "extractor.name=sift+daynight", "extractor.max_keypoints=1000", "matcher.ratio=0.88"]
+    for verb in ("extract", "pairs", "match", "reconstruct"):
+        assert run(verb, *flow) == 0
+    scene, work = open_map(tmp_path / "work/map"), tmp_path / "work"
+    sift = of_sift(np.asarray(scene.descriptors))
+    assert 100 < sift.sum() < len(sift) - 100, "points of both kinds"
+    poses = np.array(scene.poses)
+    with FeatureFile(work / "features-db.h5") as features, MatchFile(work / "matches.h5") as matches:
+        found = {name: features.read(name) for name in features.names}
+        pairs = {(a, b): m.indices for a in matches.first_names() for b, m in matches.read(a).items()}
+    by_sift = {(a, b): m[of_sift(found[a].descriptors)[m[:, 0]]] for (a, b), m in pairs.items()}
+    cameras = {name: guess_camera(*one.image_size) for name, one in found.items()}
+    keypoints = {name: one.keypoints for name, one in found.items()}
+    (model,) = structure_from_motion(cameras, keypoints, by_sift, SfmSettings())
+    np.testing.assert_allclose(poses, [p.matrix for _, p in sorted(posed_cameras(model)[1].items())], atol=1e-9)
+    assert run("reconstruct", *flow, "reconstruction.poses_by=all", "--overwrite") == 0
+    assert not np.allclose(open_map(work / "map").poses, poses, atol=1e-6)
+
+
 def test_an_image_that_sfm_cannot_place_is_said(own_scene: Path, run: Callable, capsys: pytest.CaptureFixture):
     noise = np.random.default_rng(0).integers(0, 256, (360, 480, 3)).astype(np.uint8)
     Image.fromarray(noise).save(own_scene / "images/db/zz.png")
-    assert (
-        run(
-            "run", "reconstruction.name=sfm", "pairs.name=exhaustive", "dataset.model=null", "dataset.ground_truth=null"
-        )
-        == 1
-    )
+    assert run("run", *SFM, "dataset.ground_truth=null") == 1
     assert "problem: db/zz.png: not registered by structure from motion" in capsys.readouterr().err
 
 
