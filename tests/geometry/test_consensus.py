@@ -88,8 +88,8 @@ def test_cameras_at_one_point_are_no_group():
 
 def test_cameras_that_no_two_of_which_fit_are_no_group():
     """Turned alike, but shifted in b across the line on which they stand in a: a pair does not even fit itself."""
-    shifts = [np.array([10.0 * i, 0, 0]) for i in range(4)]
-    along, across = ({f"{i}": Pose(np.eye(3), -turn @ x) for i, x in enumerate(shifts)} for turn in (np.eye(3), TURN))
+    shifts = [np.array([x, 0.0, 0.0]) for x in (0, 10, 25, 60)]
+    along, across = ({str(i): Pose(np.eye(3), -turn @ x) for i, x in enumerate(shifts)} for turn in (np.eye(3), TURN))
     assert find_groups(along, across, TOLERANCE) == ([], ["0", "1", "2", "3"])
 
 
