@@ -18,7 +18,7 @@ from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
 from lbr.localization.pnp import with_its_covariance
-from lbr.localization.refine import Refined, RefinementSettings, refine_with_frames
+from lbr.localization.refine import Refined, RefinementSettings, likelihood_gain, refine_with_frames
 from lbr.localization.search import Log, Search, SearchSettings
 from lbr.localization.verification import Attempt, shortcoming
 from lbr.mapping.map import Map, open_map
@@ -195,6 +195,7 @@ class Localizer:
             status, reason = Status.WEAK, f"{reason}; {doubt}"
         log.counts["matches"] = len(pairs)
         log.counts["inliers"] = estimate.num_inliers
+        log.counts["fit"] = round(likelihood_gain(estimate, pairs, self.settings.refinement))
         estimate = with_its_covariance(estimate, pairs)
         result = self._result(name, status, reason, estimate, estimate.camera, log)
         return replace(result, reference=reference, place=int(self.scene.place[found.reference]))

@@ -14,6 +14,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
 from lbr.localization.covariance import pose_covariance, rig_covariance
+from lbr.localization.intrinsics import free_intrinsics, frees_lens, is_plausible
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
@@ -71,25 +72,24 @@ def estimate_pose(
         return None
     pose, mask = from_rigid3d(found["cam_from_world"]).about(-origin), np.asarray(found["inlier_mask"], bool)
     estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
-    return refine_pose(
-        pairs, mask, pose, estimated, refine_focal=options.estimate_focal_length, with_covariance=with_covariance
-    )
+    return refine_pose(pairs, mask, pose, estimated, with_covariance=with_covariance)
 
 
 def refine_pose(
     pairs: Correspondences, mask: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float = 1.0,
-    refine_focal: bool = False, with_covariance: bool = True,
+    with_covariance: bool = True,
 ) -> PoseEstimate | None:  # fmt: skip
     """Minimise the Cauchy-robust reprojection error of the pairs of a boolean mask [M], from `pose`.
 
+    A camera whose focal length nobody gave has it estimated as well, and from LENS_PAIRS on its distortion.
     with_covariance: False for a pose on the way to another, as the covariance takes as long as the pose.
     None when fewer than MIN_PAIRS are in the mask or the solver fails.
     """
     if np.count_nonzero(mask) < MIN_PAIRS:
         return None
     xy, xyz, origin = pairs.points2d[mask], pairs.points3d[mask], round_origin(pairs.points3d)
-    if refine_focal or camera.model not in POSELIB_MODELS:
-        found = _refined_pycolmap(xy, xyz - origin, pose.about(origin), camera, loss_scale_px, refine_focal)
+    if not camera.is_known or camera.model not in POSELIB_MODELS:
+        found = _refined_pycolmap(xy, xyz - origin, pose.about(origin), camera, loss_scale_px)
     else:
         found = _refined_poselib(xy, xyz - origin, pose.about(origin), camera, loss_scale_px)
     if found is None:
@@ -122,17 +122,26 @@ def _refined_poselib(
 
 
 def _refined_pycolmap(
-    xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float, refine_focal: bool
+    xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
 ) -> tuple[Pose, Camera] | None:
-    options = pycolmap.AbsolutePoseRefinementOptions()
-    options.loss_function_scale = loss_scale_px
-    options.refine_focal_length = refine_focal
-    working = to_pycolmap_camera(camera)
-    found = pycolmap.refine_absolute_pose(to_rigid3d(pose), xy, xyz, np.ones(len(xy), bool), working, options)
-    if found is None or not np.isfinite(found["cam_from_world"].translation).all():
-        return None
-    estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source) if refine_focal else camera
-    return from_rigid3d(found["cam_from_world"]), estimated
+    """With what of the intrinsics is free: all of it, or, where no such camera comes of that, without distortion."""
+    free = free_intrinsics(camera, len(xy))
+    for with_lens in (True, False) if frees_lens(camera, free) else (False,):
+        options = pycolmap.AbsolutePoseRefinementOptions()
+        options.loss_function_scale = loss_scale_px
+        options.refine_focal_length = bool(free)
+        options.refine_extra_params = with_lens
+        working = to_pycolmap_camera(camera)
+        found = pycolmap.refine_absolute_pose(to_rigid3d(pose), xy, xyz, np.ones(len(xy), bool), working, options)
+        if found is None or not np.isfinite(found["cam_from_world"].translation).all():
+            return None
+        if not free:
+            return from_rigid3d(found["cam_from_world"]), camera
+        if working.mean_focal_length() > 0:
+            estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
+            if is_plausible(estimated):
+                return from_rigid3d(found["cam_from_world"]), estimated
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,6 +193,18 @@ def _misfit(pairs: Correspondences, estimate: PoseEstimate, limit_px: float) -> 
     return float(np.square(np.minimum(errors, limit_px)).sum())
 
 
+def likelihood_gain(estimate: PoseEstimate, pairs: Correspondences, settings: RefinementSettings) -> float:
+    """What the inliers add to the log-likelihood of the Cauchy loss, each against one that is max_error_px off.
+
+    Of two cameras or poses the better one has more of it, by finding more pairs or by meeting them more closely.
+    """
+    inliers = pairs.select(estimate.inliers)
+    errors = reprojection_errors(estimate.camera, estimate.pose, inliers.points2d, inliers.points3d)
+    squared = np.square(np.append(np.minimum(errors, settings.max_error_px), settings.max_error_px))
+    cost = np.log1p(squared / settings.loss_scale_px**2)
+    return float((cost[-1] - cost[:-1]).sum())
+
+
 def _refined_within(
     pairs: Correspondences, estimate: PoseEstimate, limit_px: float, settings: RefinementSettings,
     with_covariance: bool = False,

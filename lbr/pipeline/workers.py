@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PICTURE_WIDTH = 256  # of each of the three parts of a picture
 TRUSTED = (Status.REFINED, Status.VERIFIED)
-MORE = 1.1  # times the inliers that a focal length of a query's own must bring, to be believed before the map's
+MORE = 1.05  # times the fit that intrinsics of a query's own must bring; of the map's camera it is 1.005 at most
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
@@ -316,7 +316,7 @@ def group_moments(queries: Sequence[Query]) -> dict[str, Moment]:
 def _explains_more(found: Localization, other: Localization) -> bool:
     if other.status not in TRUSTED or found.estimate is None or other.estimate is None:
         return True
-    return found.estimate.num_inliers > MORE * other.estimate.num_inliers
+    return found.counts["fit"] > MORE * other.counts["fit"]
 
 
 def group_pairs(pairs: list[Pair]) -> dict[str, tuple[str, tuple[str, ...]]]:

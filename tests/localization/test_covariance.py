@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
+from lbr.geometry.camera import guess_camera
 from lbr.localization.covariance import CELLS, COMMON, pose_covariance
 from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose
 from lbr.localization.refine import RefinementSettings
@@ -18,6 +19,7 @@ from tests.synthetic import CAMERA
 
 DRAWS, PAIRS = 200, 300
 TRUE, _ = seen(PAIRS)
+UNKNOWN = guess_camera(*CAMERA.size, 1.05 * CAMERA.focal[0])
 
 
 def noisy(noise_px: float, seed: int) -> Correspondences:
@@ -30,7 +32,7 @@ def noisy(noise_px: float, seed: int) -> Correspondences:
 def stated(found: PoseEstimate, pairs: Correspondences, loss_scale_px: float, common: float) -> PoseEstimate:
     """The same pose, with the covariance that so much in common gives; 0: every pair errs for itself."""
     xy, xyz = pairs.points2d[found.inliers], pairs.points3d[found.inliers]
-    return replace(found, covariance=pose_covariance(CAMERA, found.pose, xy, xyz, loss_scale_px, common))
+    return replace(found, covariance=pose_covariance(found.camera, found.pose, xy, xyz, loss_scale_px, common))
 
 
 def by_ransac(pairs: Correspondences, seed: int) -> PoseEstimate:
@@ -44,6 +46,11 @@ def by_poselib(pairs: Correspondences, seed: int) -> PoseEstimate:
 def as_the_localizer_refines(pairs: Correspondences, seed: int) -> PoseEstimate:
     scale = RefinementSettings().loss_scale_px
     return stated(refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA, scale), pairs, scale, 0)
+
+
+def with_its_intrinsics(pairs: Correspondences, seed: int) -> PoseEstimate:
+    """The focal length and the distortion are estimated as well: what they leave open is in the covariance."""
+    return stated(refine_pose(pairs, np.ones(PAIRS, bool), POSE, UNKNOWN), pairs, 1.0, 0)
 
 
 def error(estimate: PoseEstimate) -> np.ndarray:
@@ -64,6 +71,7 @@ def draws(estimate: Callable, noise_px: float) -> list[PoseEstimate]:
         (by_poselib, 1.0),
         (as_the_localizer_refines, 0.2),
         (as_the_localizer_refines, 0.7),
+        (with_its_intrinsics, 0.5),
     ],
 )
 def test_normalised_errors_are_chi_squared(estimate: Callable, noise_px: float):
@@ -75,6 +83,12 @@ def test_normalised_errors_are_chi_squared(estimate: Callable, noise_px: float):
     for squares, freedom in ((pose, 6), (place, 3)):
         low, high = chi2.ppf([1e-4, 1 - 1e-4], DRAWS * freedom) / (DRAWS * freedom)
         assert low < np.mean(squares) / freedom < high
+
+
+def test_a_focal_length_that_nobody_gave_makes_the_place_less_certain():
+    pairs = noisy(0.5, 0)
+    known, unknown = (refine_pose(pairs, np.ones(PAIRS, bool), POSE, camera) for camera in (CAMERA, UNKNOWN))
+    assert unknown.position_std > 2 * known.position_std
 
 
 @pytest.mark.parametrize("noise_px", [0.2, 1.0])

@@ -42,8 +42,12 @@ def test_the_refined_intrinsics_are_used_and_the_result_says_so(finished: Worksp
     assert note == "intrinsics refined with the map, of 7 db images of the same size (no EXIF tells which camera)"
 
 
-def test_another_zoom_is_noticed_and_its_focal_length_estimated(finished: Workspace, scene: RenderedScene):
-    found = localize(finished, scene, Query(scene.queries[0]), shared(2500))
+@pytest.mark.parametrize("focal", [2500, 550])
+def test_another_zoom_is_noticed_and_its_focal_length_estimated(
+    finished: Workspace, scene: RenderedScene, focal: float
+):
+    """Also one with which nearly as many pairs are found, around a pose that is further off."""
+    found = localize(finished, scene, Query(scene.queries[0]), shared(focal))
     assert found["status"] == "refined" and found["camera"]["source"] == "guess"
     assert found["camera"]["params"][0] == pytest.approx(450, rel=0.03)
     assert found["notes"] == ["focal length not given: estimated from guess 576 px"]
