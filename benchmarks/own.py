@@ -38,13 +38,13 @@ def run() -> str:
         return f"skipped: {SHARED / 'data'} is not here"
     rows = []
     for data, limit in PLACES.items():
-        minutes = run_own(OUT / data, limit, str(SHARED / "data" / data))
+        minutes = run_own(OUT / data, str(SHARED / "data" / data), thresholds(limit))
         rows += [[data, *row(OUT / data, limit), minutes]]
         rows += [[f"{data}, queries darkened", *row(darkened(OUT / data, limit), limit), ""]]
     for data, limit in FROM_NOTHING.items():
         root, workspace = SHARED / "data" / data, OUT / f"{data}-from-nothing"
         truth = (f"dataset.reference={root}/3D-models", f"dataset.ground_truth={root}/gt.txt")
-        minutes = run_own(workspace, limit, f"{root}/images/db", f"{root}/images/query", *truth)
+        minutes = run_own(workspace, f"{root}/images/db", f"{root}/images/query", *truth, thresholds(limit))
         rows += [[f"{data} from nothing", *row(workspace, limit), minutes]]
     return table(COLUMNS, rows)
 
@@ -53,14 +53,14 @@ def _lbr(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "lbr", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def _thresholds(limit: tuple[float, float]) -> str:
+def thresholds(limit: tuple[float, float]) -> str:
     return f"evaluation.thresholds=[[{limit[0]},{limit[1]}]]"
 
 
-def run_own(workspace: Path, limit: tuple[float, float], *arguments: str) -> str:
+def run_own(workspace: Path, *arguments: str) -> str:
     """Minutes that `./run_own` takes."""
     start = time.perf_counter()
-    _lbr("own", *arguments, "--workspace", str(workspace), _thresholds(limit))
+    _lbr("own", *arguments, "--workspace", str(workspace))
     return f"{(time.perf_counter() - start) / 60:.1f}"
 
 
@@ -79,7 +79,7 @@ def darkened(made: Path, limit: tuple[float, float]) -> Path:
         target.parent.mkdir(exist_ok=True)
         write_image(target, stylize(photograph, "night", np.random.default_rng([*query.name.encode()])), 95)
     for verb in ("extract", "recognise", "localize", "evaluate"):
-        _lbr(verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", _thresholds(limit))
+        _lbr(verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", thresholds(limit))
     return workspace
 
 

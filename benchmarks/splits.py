@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.machine import SHARED, table
-from benchmarks.own import COLUMNS, PLACES, darkened, row, run_own
+from benchmarks.own import COLUMNS, PLACES, darkened, row, run_own, thresholds
 from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
 from lbr.io.text_lists import read_poses, read_query_list, write_poses, write_query_list
 
@@ -25,7 +25,7 @@ def run() -> str:
     for data, every in EVERY.items():
         limit, workspace = PLACES[data], OUT / data
         num = split(SHARED / "data" / data, OUT / f"{data}-photographs", every)
-        minutes = run_own(workspace, limit, str(OUT / f"{data}-photographs"))
+        minutes = run_own(workspace, str(OUT / f"{data}-photographs"), thresholds(limit))
         rows += [[f"{data}, {num[0]} db + {num[1]} query", *row(workspace, limit), minutes]]
         rows += [[f"{data}, queries darkened", *row(darkened(workspace, limit), limit), ""]]
     return table(COLUMNS, rows)

@@ -27,7 +27,7 @@ TRAINING_MINUTES = (3.0, 8.0)  # for 60 photographs or fewer, for 160 or more; f
 MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
 QUERY = "query"  # folder of queries, below that of the photographs or of the links
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-FOLDER_CONFIG, SIFT_CONFIG = CONFIGS / "folder.yaml", CONFIGS / "folder-sift.yaml"
+FOLDER_CONFIG = CONFIGS / "folder.yaml"
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -104,10 +104,9 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
 def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | None = None) -> tuple[Path, list[str]]:
     """The configuration file in `workspace` for these photographs, and what to tell the user about them.
 
-    base: the file that it starts from, where a person names one; without, and without poses, it is that of SIFT alone:
-    structure from motion joins places that look alike by what `daynight` matches. What is there is kept, with whatever
-    a person changed in it, as long as it is about the same photographs and starts from the same file. Raises
-    ConfigError when it does not, DataError when there are no photographs.
+    base: the file that it starts from, where a person names another than ours. What is there is kept, with whatever a
+    person changed in it, as long as it is about the same photographs and starts from the same file. Raises ConfigError
+    when it does not, DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
     found = look_at(photos)
@@ -120,10 +119,8 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
         told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
     else:
         dataset |= _hold_out(names, poses, workspace, told)
-    if base is None and not found.model and not (workspace / CONFIG).is_file():
-        told.append(f"local feature: SIFT alone, as there are no poses (--config {FOLDER_CONFIG} for both)")
     sections = {
-        "base": os.path.abspath(base or (FOLDER_CONFIG if found.model else SIFT_CONFIG)),
+        "base": os.path.abspath(base or FOLDER_CONFIG),
         "dataset": dataset,
         "workspace": str(workspace),
         **_sized(found, len(names)),

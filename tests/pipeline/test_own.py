@@ -109,15 +109,6 @@ def test_it_starts_from_the_file_that_is_named(tmp_path: Path, plain: Path, monk
         prepare(plain, None, tmp_path / "other", CONFIGS / "folder-sift.yaml")
 
 
-def test_without_poses_it_is_sift_alone_and_that_is_said(tmp_path: Path, plain: Path, scene: RenderedScene):
-    """Structure from motion joins places that look alike by what the other feature matches."""
-    _, path, told = made(plain, tmp_path / "plain")
-    assert load_config(path).extractor.name == "sift" and "SIFT alone, as there are no poses" in told
-    assert "SIFT alone" not in made(plain, tmp_path / "plain")[2], "what is there already may start from another file"
-    _, path, told = made(scene.root, tmp_path / "posed")
-    assert load_config(path).extractor.name == "sift+daynight" and "SIFT alone" not in told
-
-
 def test_what_is_not_there_is_said(tmp_path: Path, plain: Path):
     (tmp_path / "empty").mkdir()
     for photos, queries, message in (
