@@ -1,7 +1,7 @@
-"""The embedded town from its photographs alone: `./run_own` without poses, labels or intrinsics, its queries by day and by
-night as they are, of two cameras that took none of the db images; scored after alignment, place by place.
+"""The embedded town from its photographs alone: `./run_own` without poses, labels or intrinsics.
 
-What is made stays in outputs/own-benchmark; a second run reuses it, and its minutes are then no measure.
+Its queries by day and by night are of two cameras that took none of the db images. Scored after alignment, place by
+place. What is made stays in outputs/own-benchmark; a second run reuses it, and its minutes are then no measure.
 """
 
 from __future__ import annotations
