@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
+from lbr.io.exif import camera_of_photograph
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
 from lbr.types import Query
@@ -68,6 +71,15 @@ class Dataset:
     def model_files(self) -> list[Path]:
         """The files of the reference model, none without one."""
         return sorted(path for path in self.model.iterdir() if path.is_file()) if self.model else []
+
+    def said_cameras(self) -> dict[str, Camera]:
+        """What the db photographs themselves say of their cameras (EXIF, or a guess), also where others are given; of
+        those that can be read."""
+        said = {name: camera for name, camera in self.cameras.items() if not camera.is_known}
+        for name in self.cameras.keys() - said.keys():
+            with suppress(DataError):
+                said[name] = camera_of_photograph(self.image_root / name)
+        return said
 
     def copies(self, name: str) -> list[Path]:
         """The stylised copies of a db image that are there, in the order of their variants' names."""

@@ -18,7 +18,6 @@ from lbr.io.images import ImageFolder
 from lbr.io.matches_file import matches_from_arrays
 from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
 from lbr.io.text_lists import Problem, write_pairs
-from lbr.localization.cameras import shared_cameras
 from lbr.localization.localizer import LocalizationSettings
 from lbr.localization.verification import VerificationSettings
 from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, with_images
@@ -41,7 +40,7 @@ from lbr.pipeline.photographs import Photographs, copy_photographs, find_photogr
 from lbr.pipeline.prototyping import label_additions
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
 from lbr.pipeline.results import poses_of
-from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import LocalizeQuery, MaskSource, MatchImage, group_pairs
@@ -188,12 +187,12 @@ def _localize(
         folder, workspace.index if search and not beside else None, work.staging.query_predictions if search else None,
         candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
     )  # fmt: skip
-    shared = shared_cameras(scene, context.dataset.cameras)
+    known = work.photographs.cameras
+    shared = {} if known.keys() >= set(names) else cameras_of_db(scene, context.dataset)
     worker = LocalizeQuery(
         searched, work.staging.query_features, work.images, _strict(context), config.seed, 1, shared
     )  # fmt: skip
     worker.open()
-    known = work.photographs.cameras
     items = [(name, Query(name, known.get(name))) for name in names]
     posed, failed = Posed(), dict[str, str]()
     for (name, _), arrays in parallel_map(worker, items, config.parallel, "localize"):

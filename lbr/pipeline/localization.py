@@ -8,12 +8,11 @@ from collections import Counter
 from lbr.errors import DataError
 from lbr.io.files import remove, write_text
 from lbr.io.text_lists import write_poses
-from lbr.localization.cameras import shared_cameras
 from lbr.mapping.georeference import read_georeferences
 from lbr.parallel import num_cores
 from lbr.pipeline.geography import on_earth, write_positions
 from lbr.pipeline.results import poses_of
-from lbr.pipeline.searching import SearchedScene
+from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
@@ -106,5 +105,5 @@ def _worker(context: Context) -> LocalizeQuery:
         config.localization,
         config.seed,
         threads,
-        shared_cameras(scene.map, dataset.cameras),
+        cameras_of_db(scene.map, dataset) if any(query.camera is None for query in dataset.queries) else {},
     )

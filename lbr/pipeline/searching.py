@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lbr.datasets.dataset import Dataset
 from lbr.errors import DataError
 from lbr.features.labelling import LabellingSettings, favour_instances, labelled
+from lbr.geometry.camera import Camera
 from lbr.io.predictions_file import PredictionFile
+from lbr.localization.cameras import SharedCamera, shared_cameras
 from lbr.mapping.map import Map, open_map
 from lbr.pipeline.reopening import Reopened
 from lbr.recognition.masks import confident_mask
@@ -46,6 +49,12 @@ def chosen(
         return features
     favours = settings.favour_instances and features.labels is not None
     return favour_instances(features, max_keypoints) if favours else features.top(max_keypoints)
+
+
+def cameras_of_db(scene: Map, dataset: Dataset) -> dict[Camera, SharedCamera]:
+    """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs."""
+    given = {name for name, camera in dataset.cameras.items() if camera.is_known}
+    return shared_cameras(scene, dataset.said_cameras(), given)
 
 
 @dataclass

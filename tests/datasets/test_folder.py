@@ -7,6 +7,7 @@ from PIL import Image
 from lbr.datasets import load_dataset
 from lbr.datasets.folder import FolderSettings
 from lbr.errors import DataError
+from lbr.geometry.camera import guess_camera
 from tests.synthetic import RenderedScene
 
 
@@ -50,6 +51,16 @@ def test_without_a_model_cameras_are_guessed_or_from_exif(own_scene: Path):
     assert (found.cameras["db/00.png"].source, found.cameras["db/00.png"].focal[0]) == ("guess", 1.2 * 480)
     assert (found.cameras["db/exif.jpg"].source, found.cameras["db/exif.jpg"].focal[0]) == ("exif", 480)
     assert [p.what for p in found.problems] == ["db/text.jpg"] and "db/text.jpg" not in found.cameras
+
+
+def test_photographs_say_of_their_cameras_what_they_say_also_where_a_model_gives_them(own_scene: Path):
+    """A query of the same camera says the same. Of a photograph that cannot be read nothing is said."""
+    names = load(own_scene).db_names
+    (own_scene / "images" / names[0]).write_text("no image")
+    found = load(own_scene)
+    said = found.said_cameras()
+    assert said.keys() == found.cameras.keys() - {names[0]} and {c.source for c in found.cameras.values()} == {"given"}
+    assert set(said.values()) == {guess_camera(480, 360)}
 
 
 def test_images_of_the_model_that_are_missing_are_one_problem(own_scene: Path):

@@ -35,7 +35,15 @@ def test_where_places_differ_the_one_with_most_images_counts(world: ExactWorld):
     assert "3 db images of the same size (no EXIF tells which camera)" in found[prior].note
 
 
-def test_given_intrinsics_are_nobody_elses(world: ExactWorld):
+def test_given_intrinsics_are_those_of_the_photographs_cameras_too_and_the_note_says_so(world: ExactWorld):
+    scene, prior = with_two_cameras(world), guess_camera(640, 480, 610, "Acme 5 mm")
+    found = shared_cameras(scene, dict.fromkeys(scene.names, prior), frozenset(scene.names))
+    assert found[prior].camera.params == CAMERA.params and found[prior].camera.body == "Acme 5 mm"
+    assert found[prior].note == "intrinsics given for 3 db images of the same camera"
+
+
+def test_who_says_nothing_or_was_turned_counts_for_nobody(world: ExactWorld):
     scene = with_two_cameras(world)
-    assert shared_cameras(scene, dict.fromkeys(scene.names, CAMERA)) == {}
     assert shared_cameras(scene, {}) == {}
+    assert shared_cameras(scene, dict.fromkeys(scene.names, CAMERA)) == {}, "a given camera is no word of a photograph"
+    assert shared_cameras(scene, dict.fromkeys(scene.names, guess_camera(480, 640))) == {}

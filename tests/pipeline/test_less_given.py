@@ -52,7 +52,7 @@ def test_a_truth_of_other_queries_is_said(own_scene: Path, run: Callable, capsys
     assert "has the true pose of none of the 3 queries" in capsys.readouterr().err
 
 
-def test_without_a_query_list_focal_lengths_are_exifs_or_guessed_and_it_says_so(
+def test_without_a_query_list_intrinsics_are_the_db_cameras_or_exifs_and_it_says_so(
     own_scene: Path, run: Callable, tmp_path: Path, scene: RenderedScene
 ):
     exif = Image.Exif()
@@ -65,9 +65,10 @@ def test_without_a_query_list_focal_lengths_are_exifs_or_guessed_and_it_says_so(
     found = results(tmp_path)
     assert set(found) == {*scene.queries, "query/01.jpg"}
     assert found["query/01.jpg"]["notes"] == ["focal length not given: estimated from exif 453 px"]
-    assert found["query/01.png"]["notes"] == ["focal length not given: estimated from guess 576 px"]
+    (note,) = found["query/01.png"]["notes"]
+    assert note == "intrinsics given for 7 db images of the same size (no EXIF tells which camera)"
     for r in found.values():
-        assert r["status"] == "refined" and r["camera"]["source"] in ("exif", "guess")
+        assert r["status"] == "refined" and r["camera"]["source"] in ("exif", "map")
         assert r["camera"]["params"][0] == pytest.approx(450, rel=0.03)
     for name, pose in read_poses(tmp_path / "work/runs/default/poses.txt").items():
         metres, radians = pose_error(pose, scene.poses[name.replace("jpg", "png")])
@@ -77,7 +78,7 @@ def test_without_a_query_list_focal_lengths_are_exifs_or_guessed_and_it_says_so(
 def test_names_alone_in_the_query_list(own_scene: Path, run: Callable, tmp_path: Path, scene: RenderedScene):
     (own_scene / "queries.txt").write_text("".join(f"{name}\n" for name in scene.queries))
     assert run("run") == 0
-    assert {r["camera"]["source"] for r in results(tmp_path).values()} == {"guess"}
+    assert {r["camera"]["source"] for r in results(tmp_path).values()} == {"map"}
 
 
 def test_without_queries_there_is_a_map(own_scene: Path, run: Callable, tmp_path: Path, capsys):
