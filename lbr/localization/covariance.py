@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import img_from_cam
-from lbr.localization.intrinsics import free_intrinsics
+from lbr.localization.intrinsics import CAUTION, change_with_intrinsics, likely
 
-STEP = 1e-6  # of the depth, or of an intrinsic, for central differences of the projection
+STEP = 1e-6  # of the depth, for central differences of the projection
 CELLS = 4  # along the longer side of a photograph: the keypoints of one have an error in common
+NONE_FREE = np.zeros(0)
 COMMON = 0.4  # of the usual error: measured on real photographs, a drive, and a town at night (README, figures)
 
 
@@ -31,13 +32,13 @@ def pose_covariance(
     them, and the residuals do not tell. So B has another part: in each cell of a photograph, CELLS along its longer
     side, all keypoints have an error in common, `common` times the usual one. 0: each errs for itself.
 
-    Intrinsics that were estimated with the pose (`free_intrinsics`) are parameters as well, and what they leave open is
-    in its covariance.
+    Intrinsics that nobody gave are parameters as well, likely as `intrinsics.likely` has it, and what they leave open
+    is in the pose's covariance.
     """
     origin = round_origin(points3d)
-    free = free_intrinsics(camera, len(points2d))
-    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, free)
-    return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
+    spreads = NONE_FREE if camera.is_known else likely(camera)[1]
+    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, not camera.is_known)
+    return _about_zero(_sandwich(pairs, loss_scale_px, common, spreads), pose.R @ origin)
 
 
 def rig_covariance(
@@ -78,7 +79,7 @@ def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> n
 
 @dataclass(frozen=True, eq=False)
 class _Linearised:
-    """Of K pairs: residuals float64 [K, 2] pixels, their jacobians [K, 2, 6 + F] with (w, v) and F free intrinsics,
+    """Of K pairs: residuals float64 [K, 2] pixels, their jacobians [K, 2, 6 + P] with (w, v) and P free intrinsics,
     cells int64 [K]."""
 
     residual: np.ndarray
@@ -86,8 +87,10 @@ class _Linearised:
     cell: np.ndarray
 
 
-def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.ndarray | None:
-    """The part of (w, v), float64 [6, 6]."""
+def _sandwich(
+    pairs: _Linearised, loss_scale_px: float, common: float, spreads: np.ndarray = NONE_FREE
+) -> np.ndarray | None:
+    """The part of (w, v), float64 [6, 6]. spreads: [P], standard deviations of the free intrinsics."""
     residual, jacobian, count = pairs.residual, pairs.jacobian, 2 * len(pairs.residual)
     unknowns = jacobian.shape[2]
     if count <= unknowns:
@@ -97,9 +100,13 @@ def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.nda
     gradient = np.einsum("nki,nk->ni", jacobian, residual)
     hessian = np.einsum("nki,nkj,n->ij", jacobian, jacobian, weight)
     hessian -= 2 / scale * np.einsum("ni,nj,n->ij", gradient, gradient, weight**2)
+    cost = (CAUTION * loss_scale_px) ** 2  # of a standard deviation
+    known = np.append(np.zeros(6), cost / spreads**2)
+    hessian += np.diag(known)
     if np.linalg.eigvalsh(hessian).min() <= 0:
         return None
     spread = np.einsum("ni,nj,n->ij", gradient, gradient, weight**2) * (count / (count - unknowns))
+    spread += np.diag(known * cost)
     of_cell = np.zeros((pairs.cell.max() + 1, 2, unknowns))  # how the gradient goes with a shift of all pairs of a cell
     np.add.at(of_cell, pairs.cell, jacobian * weight[:, None, None])
     usual = float(np.median(np.linalg.norm(residual, axis=1)))
@@ -111,26 +118,17 @@ def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.nda
 
 def _linearised(
     camera: Camera, cam_from_rig: Pose, pose: Pose, points2d: np.ndarray, points3d: np.ndarray,
-    free: tuple[int, ...] = (),
+    with_intrinsics: bool = False,
 ) -> _Linearised:  # fmt: skip
-    """The pairs whose point is in view, as they change with (w, v) of `pose` and the free ones of camera.params."""
+    """The pairs whose point is in view, as they change with (w, v) of `pose`, and with the camera's parameters."""
     local = (cam_from_rig @ pose).apply(points3d)
     residual = img_from_cam(camera, local) - points2d
     seen = np.isfinite(residual).all(axis=1)
     column, row = np.clip(points2d[seen] * CELLS // max(camera.size), 0, CELLS - 1).astype(np.int64).T
-    of_pose = _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
-    of_camera = [_change_with(camera, i, local[seen])[:, :, None] for i in free]
-    return _Linearised(residual[seen], np.concatenate([of_pose, *of_camera], axis=2), row * CELLS + column)
-
-
-def _change_with(camera: Camera, parameter: int, local: np.ndarray) -> np.ndarray:
-    """float64 [N, 2]: change of the projections of `local` [N, 3] with a parameter of the camera."""
-    step = STEP * max(1.0, abs(camera.params[parameter]))
-    there, back = (
-        replace(camera, params=tuple(p + s * (i == parameter) for i, p in enumerate(camera.params)))
-        for s in (step, -step)
-    )
-    return (img_from_cam(there, local) - img_from_cam(back, local)) / (2 * step)
+    jacobian = _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
+    if with_intrinsics:
+        jacobian = np.concatenate([jacobian, change_with_intrinsics(camera, local[seen])], axis=2)
+    return _Linearised(residual[seen], jacobian, row * CELLS + column)
 
 
 def _jacobian(camera: Camera, cam_from_rig: Pose, pose: Pose, local: np.ndarray, points3d: np.ndarray) -> np.ndarray:

@@ -1,33 +1,49 @@
-"""Which intrinsics of a query are estimated with its pose, where nobody gave them."""
+"""The intrinsics of a query that nobody gave: estimated with its pose, under what cameras are like.
+
+The solvers of poses take in the focal length, and one of them distortion. The principal point of many a photograph is a
+hundredth of its width from the middle, which moves a pose by decimetres; where there are pairs enough they tell it, and
+where there are not, it stays where it mostly is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from lbr.geometry.camera import MODELS, Camera
+from lbr.geometry.pose import Pose
 from lbr.io.colmap import img_from_cam
 
-LENS_PAIRS = 100  # tell of distortion as well; fewer would bend it to their noise
+LENS_PAIRS = 100  # tell a solver without priors of distortion; fewer would bend it to their noise
 FOCAL, PRINCIPAL_POINT = ("f", "fx", "fy"), ("cx", "cy")
+SPREAD_POINT, SPREAD_LENS = 0.01, 0.1  # standard deviations: of the longer side; of a coefficient of distortion
+CAUTION = 4.0  # what a standard deviation costs, in errors of the loss' scale: pairs err together, so many tell little
 FOCAL_RATIOS = (0.1, 10.0)  # of the longer side: COLMAP's
 BEYOND = 1.1  # of the corner's distance from the axis: so far out distortion must let go outwards
 STEPS = 32
+STEP = 1e-6  # of an intrinsic, for central differences of the projection
+UNSEEN_PX = 1e4  # error of a point behind the camera
+TINY = 1e-12
 
 
-def free_intrinsics(camera: Camera, num_pairs: int) -> tuple[int, ...]:
-    """Indices of `camera.params` that are estimated from so many pairs: none where the focal length is known; the
-    focal length; from LENS_PAIRS on the coefficients of distortion too. The principal point stays: a turn of the camera
-    does the same.
-    """
-    if camera.is_known:
-        return ()
-    left = PRINCIPAL_POINT if num_pairs >= LENS_PAIRS else {*MODELS[camera.model]} - {*FOCAL}
-    return tuple(i for i, name in enumerate(MODELS[camera.model]) if name not in left)
+def free_on_the_way(camera: Camera, num_pairs: int) -> tuple[bool, bool]:
+    """Whether the focal length, and whether distortion, are estimated by a solver that knows no `likely`."""
+    return not camera.is_known, not camera.is_known and num_pairs >= LENS_PAIRS
 
 
-def frees_lens(camera: Camera, free: tuple[int, ...]) -> bool:
-    """Whether there is distortion among the free intrinsics."""
-    return any(MODELS[camera.model][i] not in FOCAL for i in free)
+def likely(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """float64 [P], [P]: means and standard deviations of a camera's parameters before a photograph was looked at; of
+    focal lengths nothing is known, so they have the present ones and infinity."""
+    names, (width, height) = MODELS[camera.model], camera.size
+    middle = {"cx": width / 2, "cy": height / 2}
+    spread = {name: SPREAD_POINT * max(camera.size) for name in PRINCIPAL_POINT} | dict.fromkeys(FOCAL, np.inf)
+    means = [
+        value if name in FOCAL else middle.get(name, 0.0) for name, value in zip(names, camera.params, strict=True)
+    ]
+    return np.array(means), np.array([spread.get(name, SPREAD_LENS) for name in names])
 
 
 def is_plausible(camera: Camera) -> bool:
@@ -40,3 +56,44 @@ def is_plausible(camera: Camera) -> bool:
     seen = img_from_cam(camera, np.hstack([away, np.ones((STEPS, 1))]))
     distance = np.linalg.norm(seen - seen[0], axis=1)
     return bool(np.isfinite(seen).all() and (np.diff(distance) > 0).all())
+
+
+def change_with_intrinsics(camera: Camera, local: np.ndarray) -> np.ndarray:
+    """float64 [N, 2, P]: change of the projections of `local` [N, 3] (camera frame) with the camera's parameters."""
+    params, changes = np.array(camera.params), []
+    for step in np.diag(STEP * np.maximum(1.0, np.abs(params))):
+        there, back = (replace(camera, params=tuple(params + s * step)) for s in (1, -1))
+        changes.append((img_from_cam(there, local) - img_from_cam(back, local)) / (2 * step.sum()))
+    return np.stack(changes, axis=2)
+
+
+def refine_with_intrinsics(
+    points2d: np.ndarray, points3d: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
+) -> tuple[Pose, Camera] | None:
+    """The most likely pose and intrinsics: the least Cauchy loss of pairs [N, 2], [N, 3], from `pose` and `camera`, and
+    of what is `likely` of cameras, CAUTION times loss_scale_px for a standard deviation. None where no camera that
+    there is comes of it.
+    """
+    means, spreads = likely(camera)
+    unit = np.where(np.isfinite(spreads), spreads, camera.params)
+    scale = loss_scale_px**2
+
+    def at(x: np.ndarray) -> tuple[Pose, Camera]:
+        """x: a turn about the camera's centre, a shift, parameters in their units."""
+        turn = Rotation.from_rotvec(x[:3]).as_matrix()
+        moved = Pose(turn @ pose.R, turn @ pose.t + x[3:6])
+        return moved, replace(camera, params=tuple(np.array(camera.params) + x[6:] * unit))
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        """Their squares are the loss, which in scipy is of each number alone: here of both coordinates of an error."""
+        moved, lens = at(x)
+        error = np.nan_to_num(img_from_cam(lens, moved.apply(points3d)) - points2d, nan=UNSEEN_PX)
+        squared = np.maximum((error**2).sum(axis=1, keepdims=True), TINY)
+        robust = error * np.sqrt(scale * np.log1p(squared / scale) / squared)
+        return np.append(robust.ravel(), CAUTION * loss_scale_px * (np.array(lens.params) - means) / spreads)
+
+    try:
+        found = at(least_squares(residuals, np.zeros(6 + len(unit)), x_scale="jac", method="lm").x)
+    except ValueError:  # a focal length below 0 on the way
+        return None
+    return found if is_plausible(found[1]) else None

@@ -14,7 +14,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
 from lbr.localization.covariance import pose_covariance, rig_covariance
-from lbr.localization.intrinsics import free_intrinsics, frees_lens, is_plausible
+from lbr.localization.intrinsics import free_on_the_way, is_plausible, refine_with_intrinsics
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
@@ -81,8 +81,9 @@ def refine_pose(
 ) -> PoseEstimate | None:  # fmt: skip
     """Minimise the Cauchy-robust reprojection error of the pairs of a boolean mask [M], from `pose`.
 
-    A camera whose focal length nobody gave has it estimated as well, and from LENS_PAIRS on its distortion.
-    with_covariance: False for a pose on the way to another, as the covariance takes as long as the pose.
+    Of a camera whose focal length nobody gave all intrinsics are estimated as well (`refine_with_intrinsics`; on the
+    way to another pose fewer). with_covariance: False for a pose on the way to another, as the covariance takes as
+    long as the pose.
     None when fewer than MIN_PAIRS are in the mask or the solver fails.
     """
     if np.count_nonzero(mask) < MIN_PAIRS:
@@ -92,6 +93,8 @@ def refine_pose(
         found = _refined_pycolmap(xy, xyz - origin, pose.about(origin), camera, loss_scale_px)
     else:
         found = _refined_poselib(xy, xyz - origin, pose.about(origin), camera, loss_scale_px)
+    if found is not None and not camera.is_known and with_covariance:
+        found = refine_with_intrinsics(xy, xyz - origin, *found, loss_scale_px)
     if found is None:
         return None
     refined, estimated = found[0].about(-origin), found[1]
@@ -125,17 +128,17 @@ def _refined_pycolmap(
     xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
 ) -> tuple[Pose, Camera] | None:
     """With what of the intrinsics is free: all of it, or, where no such camera comes of that, without distortion."""
-    free = free_intrinsics(camera, len(xy))
-    for with_lens in (True, False) if frees_lens(camera, free) else (False,):
+    focal, lens = free_on_the_way(camera, len(xy))
+    for with_lens in (True, False) if lens else (False,):
         options = pycolmap.AbsolutePoseRefinementOptions()
         options.loss_function_scale = loss_scale_px
-        options.refine_focal_length = bool(free)
+        options.refine_focal_length = focal
         options.refine_extra_params = with_lens
         working = to_pycolmap_camera(camera)
         found = pycolmap.refine_absolute_pose(to_rigid3d(pose), xy, xyz, np.ones(len(xy), bool), working, options)
         if found is None or not np.isfinite(found["cam_from_world"].translation).all():
             return None
-        if not free:
+        if not focal:
             return from_rigid3d(found["cam_from_world"]), camera
         if working.mean_focal_length() > 0:
             estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PICTURE_WIDTH = 256  # of each of the three parts of a picture
 TRUSTED = (Status.REFINED, Status.VERIFIED)
-MORE = 1.05  # times the fit that intrinsics of a query's own must bring; of the map's camera it is 1.005 at most
+MORE = 1.05  # times the fit that intrinsics of a query's own must bring; where the camera is the map's, 1.02 at most
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
