@@ -1,5 +1,5 @@
 """`./run_own` on photographs whose poses were surveyed (../shared/data): with the poses of the db photographs, the
-same with the queries darkened, and from nothing but photographs.
+same without the intrinsics of the queries and with the queries darkened, and from nothing but photographs.
 
 What is made stays in outputs/own-benchmark; a second run reuses it, and its minutes are then no measure.
 """
@@ -40,6 +40,7 @@ def run() -> str:
     for data, limit in PLACES.items():
         minutes = run_own(OUT / data, str(SHARED / "data" / data), thresholds(limit))
         rows += [[data, *row(OUT / data, limit), minutes]]
+        rows += [[f"{data}, no intrinsics of the queries", *row(OUT / data, limit, unmeasured(OUT / data, limit)), ""]]
         rows += [[f"{data}, queries darkened", *row(darkened(OUT / data, limit), limit), ""]]
     for data, limit in FROM_NOTHING.items():
         root, workspace = SHARED / "data" / data, OUT / f"{data}-from-nothing"
@@ -64,6 +65,17 @@ def run_own(workspace: Path, *arguments: str) -> str:
     return f"{(time.perf_counter() - start) / 60:.1f}"
 
 
+def unmeasured(made: Path, limit: tuple[float, float]) -> str:
+    """The run in which the queries of a workspace are localized without their list, which gives their intrinsics."""
+    run = "unmeasured"
+    for verb in ("localize", "evaluate"):
+        _lbr(
+            verb, "--config", str(made / "config.yaml"), f"run={run}", "dataset.queries=null", "--overwrite",
+            thresholds(limit),
+        )  # fmt: skip
+    return run
+
+
 def darkened(made: Path, limit: tuple[float, float]) -> Path:
     """A workspace with the map and the network of another, and its queries as at night (`lbr stylize`'s)."""
     workspace, configuration = made.with_name(f"{made.name}-darkened"), str(made / "config.yaml")
@@ -83,9 +95,9 @@ def darkened(made: Path, limit: tuple[float, float]) -> Path:
     return workspace
 
 
-def row(folder: Path, limit: tuple[float, float]) -> list[str]:
-    """The middle five of COLUMNS, of the run of a workspace."""
-    workspace = Workspace(folder, "default")
+def row(folder: Path, limit: tuple[float, float], run: str = "default") -> list[str]:
+    """The middle five of COLUMNS, of a run of a workspace."""
+    workspace = Workspace(folder, run)
     report = json.loads(workspace.report.read_text())
     records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
     first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)

@@ -73,7 +73,7 @@ class Localizer:
         """Localize one photograph with the map's own local feature.
 
         image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics, of stored pixels; without, the photograph is
-        turned upright, the focal length is EXIF's or a guess, and estimated with the pose. candidates: db images to
+        turned upright, and intrinsics are estimated with the pose, from EXIF's or a guess. candidates: db images to
         compare with, or steps of them (`progressive_search`) of which the next is taken while no pose is verified; all
         at once by default.
         A file that cannot be read gives a failed result that says so.
