@@ -12,6 +12,7 @@ from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from tests.synthetic import arc_poses, box_points, similarity, visible
 
 TRUE = Camera("OPENCV", 640, 480, (600.0, 606.0, 328.0, 234.0, -0.03, 0.01, 0.0, 0.0))
+SQUARE = Camera("SIMPLE_RADIAL", 640, 480, (600.0, 328.0, 234.0, -0.03))
 NAMES = [f"{i:02d}.png" for i in range(10)]
 
 
@@ -22,11 +23,10 @@ def turned(poses: list[Pose]) -> list[Pose]:
     return [Pose(roll @ pose.R, roll @ pose.t) for roll, pose in zip(rolls, poses, strict=True)]
 
 
-@pytest.fixture(scope="module")
-def world() -> tuple[list[Pose], dict, dict]:
+def photographed(camera: Camera) -> tuple[list[Pose], dict, dict]:
     """Poses, keypoints (0.2 px of noise) and matches, one in twenty of them false, of 250 points in 10 views."""
     rng, poses, points = np.random.default_rng(0), turned(arc_poses(10, 9.0)), box_points(250)
-    seen = dict(zip(NAMES, (visible(TRUE, pose, points) for pose in poses), strict=True))
+    seen = dict(zip(NAMES, (visible(camera, pose, points) for pose in poses), strict=True))
     keypoints = {n: (xy + rng.normal(size=xy.shape) * 0.2).astype(np.float32) for n, (xy, _) in seen.items()}
     matches = {}
     for i, a in enumerate(NAMES):
@@ -36,6 +36,11 @@ def world() -> tuple[list[Pose], dict, dict]:
             in_b[wrong] = rng.permutation(in_b[wrong])
             matches[a, b] = np.stack([in_a, in_b], axis=1)
     return poses, keypoints, matches
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[list[Pose], dict, dict]:
+    return photographed(TRUE)
 
 
 def run(world: tuple, camera: Camera, **refinement: float) -> tuple[Camera, float]:
@@ -61,9 +66,13 @@ def test_intrinsics_come_from_the_photographs_and_poses_are_better_for_it(world:
     assert after < 0.02 and after < before / 2
 
 
-def test_few_photographs_keep_their_camera_model(world: tuple):
-    camera, _ = run(world, guess_camera(640, 480), min_camera_images=11)
-    assert camera.model == "SIMPLE_RADIAL" and camera.params[1:3] == (320, 240)
+def test_few_photographs_keep_their_camera_model_and_some_more_tell_its_axis():
+    world, few = photographed(SQUARE), {"min_camera_images": 11}
+    middle, before = run(world, guess_camera(640, 480), **few, min_axis_images=11)
+    camera, after = run(world, guess_camera(640, 480), **few)
+    assert middle.model == camera.model == "SIMPLE_RADIAL" and middle.params[1:3] == (320, 240)
+    np.testing.assert_allclose(camera.params[:3], SQUARE.params[:3], atol=3)
+    assert after < 0.02 and after < before / 2
 
 
 def test_given_intrinsics_stay_beside_others_that_are_refined(world: tuple):
