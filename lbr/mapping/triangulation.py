@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Literal
 
@@ -65,10 +66,7 @@ def triangulate(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "database.db")
         write_database(path, model, keypoints, verified, verified=True)
-        Path(folder, "out").mkdir()
-        found = pycolmap.triangulate_points(
-            model, path, folder, Path(folder, "out"), options=_options(settings, seed), refine_intrinsics=False
-        )
+        found = _triangulated(model, path, settings, seed)
     if found.num_points3D() == 0:
         raise DataError(
             f"triangulation made no point out of {sum(map(len, verified.values()))} matches of {len(verified)} pairs: "
@@ -82,12 +80,27 @@ def triangulate(
 def with_points_of_all(
     model: pycolmap.Reconstruction, keypoints: Mapping[str, np.ndarray], matches: Mapping[Pair, Matches], seed: int = 0
 ) -> pycolmap.Reconstruction:
-    """The same images, poses and intrinsics, with points of all matches between them that agree with those."""
+    """The same images, poses and intrinsics, with points also of all matches between them that agree with those."""
     cameras, poses = posed_cameras(model)
     inside = ((pair, found) for pair, found in matches.items() if all(name in poses for name in pair))
-    settings = TriangulationSettings()
-    verified = verify_pairs(cameras, poses, {name: keypoints[name] for name in poses}, inside, settings)
-    return triangulate(cameras, poses, {name: keypoints[name] for name in poses}, verified, settings, seed)
+    kept, settings = {name: keypoints[name] for name in poses}, TriangulationSettings()
+    verified = verify_pairs(cameras, poses, kept, inside, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "database.db")
+        write_database(path, model, kept, verified, verified=True)
+        return _triangulated(deepcopy(model), path, settings, seed, clear=False)
+
+
+def _triangulated(
+    model: pycolmap.Reconstruction, database: Path, settings: TriangulationSettings, seed: int, clear: bool = True
+) -> pycolmap.Reconstruction:
+    """clear: without the points that the model has."""
+    out = database.parent / "out"
+    out.mkdir()
+    return pycolmap.triangulate_points(
+        model, database, database.parent, out, clear_points=clear, options=_options(settings, seed),
+        refine_intrinsics=False,
+    )  # fmt: skip
 
 
 def _options(settings: TriangulationSettings, seed: int) -> pycolmap.IncrementalPipelineOptions:

@@ -158,3 +158,5 @@ def test_points_of_all_matches_come_under_poses_made_by_some(world: ExactWorld):
     for name, pose in before[1].items():
         np.testing.assert_allclose(after[1][name].matrix, pose.matrix, atol=1e-12)
     assert found.num_points3D() > 2 * of_some.num_points3D()
+    same = with_points_of_all(of_some, keypoints, {})
+    assert same.num_points3D() == of_some.num_points3D(), "what it has stays where there is nothing more"
