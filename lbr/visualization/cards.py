@@ -33,6 +33,10 @@ NUM_COVISIBLE = 10
 MAGNIFY = 8.0
 WIDE = 2.0  # a photograph of this aspect leaves room for the figures below it
 OF_PHOTO, OF_FACADES, OF_MATCHES = 0.35, 0.15, 0.5  # shares of a card's bytes
+SOURCES = {  # of intrinsics, for whom it concerns
+    "given": "", "map": " (as of the map's photographs)", "exif": " (estimated with the pose, from EXIF's)",
+    "guess": " (estimated with the pose)",
+}  # fmt: skip
 KINDS = {1: "alone", 2: "pair two", 3: "pair"}  # how many pictures stand side by side
 FACADE_KINDS = {2: "pair even", 3: "pair photos", 4: "pair stacked"}  # of them with facades
 
@@ -138,7 +142,7 @@ def facts_of(entry: Entry, desk: Desk) -> str:
     )
     if camera is not None:
         size = f"{camera.width} × {camera.height}, focal length {camera.focal[0]:.0f} px"
-        facts.append(("camera", size + ("" if camera.source == "given" else f" ({camera.source})")))
+        facts.append(("camera", size + SOURCES.get(camera.source, f" ({camera.source})")))
     items = [element("div", element("dt", text(term)), element("dd", text(value))) for term, value in facts]
     return element("dl", *items)
 

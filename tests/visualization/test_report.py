@@ -205,6 +205,18 @@ def test_odd_records_make_a_page_all_the_same(inputs: ReportInputs, damage: Call
 
 
 @pytest.mark.parametrize(
+    "source, said",
+    [("given", "px"), ("map", "(as of the map's photographs)"), ("guess", "(estimated with the pose)"), ("x", "(x)")],
+)
+def test_where_intrinsics_come_from_is_said(inputs: ReportInputs, source: str, said: str):
+    records = [record | {"camera": {**record["camera"], "source": source}} for record in inputs.records]
+    words = Page(report_html(replace(inputs, records=records))).text
+    focal = CAMERA.focal[0]
+    assert f"640 × 480, focal length {focal:.0f} px" + ("" if source == "given" else f" {said}") in words
+    assert ("estimated with the pose" in words) == (source == "guess")
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"features": lambda name: None},
