@@ -12,7 +12,7 @@ from benchmarks.machine import header
 BENCHMARKS = {
     "photographs": "accuracy on real photographs with known poses, beside the field's toolbox",
     "own": "./run_own on real photographs with known poses, by day and darkened, and from nothing: half an hour",
-    "nothing": "./run_own on the embedded town's photographs alone, by day and by night: three quarters of an hour",
+    "nothing": "./run_own on the embedded town's photographs alone, by day and by night: an hour",
     "splits": "./run_own on the same photographs, others of them as queries: a quarter of an hour",
     "light": "real light, by day and by night: what local features match, and what recognition knows again",
     "speed": "db matching, triangulation and localization, paired with the field's way on the same features",

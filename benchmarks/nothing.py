@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.ablations import CONFIGS, prepared
+from benchmarks.ablations import CONFIG, CONFIGS
 from benchmarks.machine import table
 from benchmarks.own import OUT, run_own
+from lbr.config import load_config
 from lbr.mapping.map import open_map
+from lbr.pipeline.results import read_localizations
+from lbr.pipeline.scenes import make_town
+from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace
 
 VARIANTS = (
@@ -28,12 +32,12 @@ COLUMNS = [
 
 
 def run() -> str:
-    dataset = prepared(()).config.dataset
-    root = Path(dataset.root)
+    context = Context(load_config(CONFIG, ()))
+    make_town(context)
+    dataset = context.dataset
     given = (
-        f"{root}/images/db", f"{root}/images/query", f"dataset.reference={root}/3D-models",
-        f"dataset.ground_truth={root.parent}/ground_truth/poses.txt",
-        f"evaluation.thresholds={json.dumps(LIMITS)}",
+        f"{dataset.image_root}/db", f"{dataset.image_root}/query", f"dataset.reference={dataset.model}",
+        f"dataset.ground_truth={dataset.truth}", f"evaluation.thresholds={json.dumps(LIMITS)}",
     )  # fmt: skip
     rows = []
     for number, (title, base, overrides) in enumerate(VARIANTS):
@@ -46,7 +50,7 @@ def run() -> str:
 def _row(folder: Path) -> list[str]:
     workspace = Workspace(folder, "default")
     report, scene = json.loads(workspace.report.read_text()), open_map(workspace.map)
-    statuses = {r["query"]: r["status"] for r in map(json.loads, workspace.localizations.read_text().splitlines())}
+    statuses = {r["query"]: r["status"] for r in read_localizations(workspace.localizations)}
     refined = [error for name, error in report["queries"].items() if statuses[name] == "refined"]
     far = sum(error["position_m"] > LIMITS[-1][0] or error["rotation_deg"] > LIMITS[-1][1] for error in refined)
     places = ", ".join(str((scene.place == place).sum()) for place in range(scene.num_places))

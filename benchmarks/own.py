@@ -20,6 +20,7 @@ from benchmarks.machine import SHARED, table
 from benchmarks.photographs import accuracy
 from lbr.config import load_config
 from lbr.io.images import read_image, write_image
+from lbr.pipeline.results import read_localizations
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace
 from lbr.stylization import stylize
@@ -99,7 +100,7 @@ def row(folder: Path, limit: tuple[float, float], run: str = "default") -> list[
     """The middle five of COLUMNS, of a run of a workspace."""
     workspace = Workspace(folder, run)
     report = json.loads(workspace.report.read_text())
-    records = [json.loads(line) for line in workspace.localizations.read_text().splitlines()]
+    records = read_localizations(workspace.localizations)
     first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
     compared = f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance"
     stated = report.get("error_over_stated_std")  # not there where no pose was refined

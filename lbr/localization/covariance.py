@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from lbr.localization.intrinsics import CAUTION, change_with_intrinsics, likely
 
 STEP = 1e-6  # of the depth, for central differences of the projection
 CELLS = 4  # along the longer side of a photograph: the keypoints of one have an error in common
-NONE_FREE = np.zeros(0)
 COMMON = 0.4  # of the usual error: measured on real photographs, a drive, and a town at night (README, figures)
 
 
@@ -36,9 +35,8 @@ def pose_covariance(
     is in the pose's covariance.
     """
     origin = round_origin(points3d)
-    spreads = NONE_FREE if camera.is_known else likely(camera)[1]
     pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, not camera.is_known)
-    return _about_zero(_sandwich(pairs, loss_scale_px, common, spreads), pose.R @ origin)
+    return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
 
 
 def rig_covariance(
@@ -80,17 +78,16 @@ def covariance_in_camera(covariance: np.ndarray | None, cam_from_rig: Pose) -> n
 @dataclass(frozen=True, eq=False)
 class _Linearised:
     """Of K pairs: residuals float64 [K, 2] pixels, their jacobians [K, 2, 6 + P] with (w, v) and P free intrinsics,
-    cells int64 [K]."""
+    cells int64 [K]; the standard deviations [P] of those before."""
 
     residual: np.ndarray
     jacobian: np.ndarray
     cell: np.ndarray
+    spreads: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
-def _sandwich(
-    pairs: _Linearised, loss_scale_px: float, common: float, spreads: np.ndarray = NONE_FREE
-) -> np.ndarray | None:
-    """The part of (w, v), float64 [6, 6]. spreads: [P], standard deviations of the free intrinsics."""
+def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.ndarray | None:
+    """The part of (w, v), float64 [6, 6]."""
     residual, jacobian, count = pairs.residual, pairs.jacobian, 2 * len(pairs.residual)
     unknowns = jacobian.shape[2]
     if count <= unknowns:
@@ -101,7 +98,7 @@ def _sandwich(
     hessian = np.einsum("nki,nkj,n->ij", jacobian, jacobian, weight)
     hessian -= 2 / scale * np.einsum("ni,nj,n->ij", gradient, gradient, weight**2)
     cost = (CAUTION * loss_scale_px) ** 2  # of a standard deviation
-    known = np.append(np.zeros(6), cost / spreads**2)
+    known = np.append(np.zeros(6), cost / pairs.spreads**2)
     hessian += np.diag(known)
     if np.linalg.eigvalsh(hessian).min() <= 0:
         return None
@@ -126,9 +123,11 @@ def _linearised(
     seen = np.isfinite(residual).all(axis=1)
     column, row = np.clip(points2d[seen] * CELLS // max(camera.size), 0, CELLS - 1).astype(np.int64).T
     jacobian = _jacobian(camera, cam_from_rig, pose, local[seen], points3d[seen])
-    if with_intrinsics:
-        jacobian = np.concatenate([jacobian, change_with_intrinsics(camera, local[seen])], axis=2)
-    return _Linearised(residual[seen], jacobian, row * CELLS + column)
+    pairs = _Linearised(residual[seen], jacobian, row * CELLS + column)
+    if not with_intrinsics:
+        return pairs
+    both = np.concatenate([jacobian, change_with_intrinsics(camera, local[seen])], axis=2)
+    return replace(pairs, jacobian=both, spreads=likely(camera)[1])
 
 
 def _jacobian(camera: Camera, cam_from_rig: Pose, pose: Pose, local: np.ndarray, points3d: np.ndarray) -> np.ndarray:

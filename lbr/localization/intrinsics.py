@@ -17,7 +17,6 @@ from lbr.geometry.camera import MODELS, Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import img_from_cam
 
-LENS_PAIRS = 100  # tell a solver without priors of distortion; fewer would bend it to their noise
 FOCAL, PRINCIPAL_POINT = ("f", "fx", "fy"), ("cx", "cy")
 SPREAD_POINT, SPREAD_LENS = 0.01, 0.1  # standard deviations: of the longer side; of a coefficient of distortion
 CAUTION = 4.0  # what a standard deviation costs, in errors of the loss' scale: pairs err together, so many tell little
@@ -27,11 +26,6 @@ STEPS = 32
 STEP = 1e-6  # of an intrinsic, for central differences of the projection
 UNSEEN_PX = 1e4  # error of a point behind the camera
 TINY = 1e-12
-
-
-def free_on_the_way(camera: Camera, num_pairs: int) -> tuple[bool, bool]:
-    """Whether the focal length, and whether distortion, are estimated by a solver that knows no `likely`."""
-    return not camera.is_known, not camera.is_known and num_pairs >= LENS_PAIRS
 
 
 def likely(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

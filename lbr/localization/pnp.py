@@ -14,10 +14,11 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
 from lbr.localization.covariance import pose_covariance, rig_covariance
-from lbr.localization.intrinsics import free_on_the_way, is_plausible, refine_with_intrinsics
+from lbr.localization.intrinsics import is_plausible, refine_with_intrinsics
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
 
+LENS_PAIRS = 100  # tell a solver without priors of distortion; fewer would bend it to their noise
 MIN_PAIRS = 4  # three give up to four poses; the fourth chooses
 # Of the others of COLMAP's, poselib says nothing and ignores the lens.
 POSELIB_MODELS = frozenset({
@@ -127,24 +128,29 @@ def _refined_poselib(
 def _refined_pycolmap(
     xy: np.ndarray, xyz: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
 ) -> tuple[Pose, Camera] | None:
-    """With what of the intrinsics is free: all of it, or, where no such camera comes of that, without distortion."""
-    focal, lens = free_on_the_way(camera, len(xy))
-    for with_lens in (True, False) if lens else (False,):
-        options = pycolmap.AbsolutePoseRefinementOptions()
-        options.loss_function_scale = loss_scale_px
-        options.refine_focal_length = focal
+    """Where the focal length is not known, with it and, from LENS_PAIRS on, distortion; without that where no camera
+    that there is comes of it."""
+    options = pycolmap.AbsolutePoseRefinementOptions()
+    options.loss_function_scale = loss_scale_px
+    options.refine_focal_length = not camera.is_known
+    for with_lens in (True, False) if not camera.is_known and len(xy) >= LENS_PAIRS else (False,):
         options.refine_extra_params = with_lens
         working = to_pycolmap_camera(camera)
         found = pycolmap.refine_absolute_pose(to_rigid3d(pose), xy, xyz, np.ones(len(xy), bool), working, options)
         if found is None or not np.isfinite(found["cam_from_world"].translation).all():
             return None
-        if not focal:
-            return from_rigid3d(found["cam_from_world"]), camera
-        if working.mean_focal_length() > 0:
-            estimated = Camera(*_fields(from_pycolmap_camera(working)), source=camera.source)
-            if is_plausible(estimated):
-                return from_rigid3d(found["cam_from_world"]), estimated
+        estimated = camera if camera.is_known else _plausible(working, camera.source)
+        if estimated is not None:
+            return from_rigid3d(found["cam_from_world"]), estimated
     return None
+
+
+def _plausible(estimated: pycolmap.Camera, source: str) -> Camera | None:
+    """A camera that a solver made; None where there is no such camera."""
+    if estimated.mean_focal_length() <= 0:
+        return None
+    camera = Camera(*_fields(from_pycolmap_camera(estimated)), source=source)
+    return camera if is_plausible(camera) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,9 +42,10 @@ def refine_model(
 
     database: of the model's images, with two-view geometries; its cameras are brought up to date with the model's.
     """
-    free = _free_intrinsics(model, given, settings) if settings.rounds else set()
-    if settings.rounds:
-        _adjust(model, given, free, 2 * settings.loss_scale_px)  # wider at first: intrinsics still move
+    if not settings.rounds:
+        return model
+    free = _free_intrinsics(model, given, settings)
+    _adjust(model, given, free, 2 * settings.loss_scale_px)  # wider at first: intrinsics still move
     for _ in range(settings.rounds):
         model = _triangulate(model, database, settings, seed)
         _adjust(model, given, free, settings.loss_scale_px)

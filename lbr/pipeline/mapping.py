@@ -17,6 +17,7 @@ from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
+from lbr.parallel import ParallelSettings
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Recipe, digest_files, making
@@ -76,10 +77,11 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
     problems: list[Problem] = []
     names = [name for name in dataset.db_names if name in features]
     cameras = {name: dataset.cameras[name] for name in names}
-    keypoints = {name: features.read(name).keypoints for name in names}
+    keypoints, sift = _keypoints(context, features, names)
     with MatchFile(context.workspace.matches) as matches:
         if isinstance(settings, SfmSettings):
-            models = _from_motion(context, cameras, keypoints, dict(_all_matches(matches)), settings)
+            parallel, found = context.config.parallel, dict(_all_matches(matches))
+            models = _from_motion(cameras, keypoints, found, sift, settings, seed, parallel)
             inside = {name for model in models for name in posed_cameras(model)[0]}
             problems = [Problem(n, "not registered by structure from motion") for n in names if n not in inside]
         elif dataset.poses is None:
@@ -92,23 +94,34 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
     return problems
 
 
+def _keypoints(
+    context: Context, features: FeatureFile, names: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """Of each image its keypoints [N, 2]; and which of them are SIFT's, bool [N], where those alone make poses."""
+    settings = context.config.reconstruction
+    two_kinds = isinstance(context.config.extractor, SiftDayNightSettings)
+    apart = two_kinds and isinstance(settings, SfmSettings) and settings.poses_by == "sift"
+    keypoints, sift = {}, {}
+    for name in names:
+        found = features.read(name)
+        keypoints[name] = found.keypoints
+        if apart:
+            sift[name] = of_sift(found.descriptors)
+    return keypoints, sift if apart else None
+
+
 def _from_motion(
-    context: Context, cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches],
-    settings: SfmSettings,
+    cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches],
+    posing: dict[str, np.ndarray] | None, settings: SfmSettings, seed: int, parallel: ParallelSettings,
 ) -> list[Reconstruction]:  # fmt: skip
-    """The models of structure from motion, one for each place; points of all keypoints, poses of those they are by."""
-    seed, parallel = context.config.seed, context.config.parallel
+    """The models of structure from motion, one for each place. posing: the keypoints that make poses, where not all do;
+    points are made of all."""
     chosen = {pair: found.indices for pair, found in matches.items()}
-    two_kinds = settings.poses_by == "sift" and isinstance(context.config.extractor, SiftDayNightSettings)
-    if two_kinds:
-        with FeatureFile(context.workspace.db_features) as features:
-            sift = {name: of_sift(features.read(name).descriptors) for name in keypoints}
-        chosen = {(a, b): found[sift[a][found[:, 0]]] for (a, b), found in chosen.items()}
+    if posing is not None:
+        chosen = {(a, b): found[posing[a][found[:, 0]]] for (a, b), found in chosen.items()}
     chosen = {pair: found for pair, found in chosen.items() if len(found) >= settings.min_matches}
     models = structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
-    if two_kinds:
-        models = [with_points_of_all(model, keypoints, matches, seed) for model in models]
-    return models
+    return models if posing is None else [with_points_of_all(model, keypoints, matches, seed) for model in models]
 
 
 def _all_matches(matches: MatchFile) -> Iterator[tuple[Pair, Matches]]:
