@@ -10,8 +10,8 @@ import pytest
 from lbr.geometry.camera import MODELS, Camera, guess_camera
 from lbr.geometry.pose import pose_error
 from lbr.localization import pnp
-from lbr.localization.intrinsics import LENS_PAIRS, change_with_intrinsics, is_plausible, likely
-from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose
+from lbr.localization.intrinsics import change_with_intrinsics, is_plausible, likely
+from lbr.localization.pnp import LENS_PAIRS, PnpSettings, estimate_pose, refine_pose
 from tests.geometry.test_camera import example
 from tests.localization.test_pnp import POSE, seen
 
