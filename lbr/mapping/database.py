@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +47,11 @@ def _write_views(database: pycolmap.Database, model: pycolmap.Reconstruction) ->
         database.write_frame(frame, use_frame_id=True)
     for image in model.images.values():
         database.write_image(image, use_image_id=True)
+
+
+def forget_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Take the two-view geometries of pairs out of a database; of those that have none nothing is said."""
+    with pycolmap.Database.open(path) as database, pycolmap.DatabaseTransaction(database):
+        ids = {image.name: image.image_id for image in database.read_all_images()}
+        for first, second in pairs:
+            database.delete_two_view_geometry(ids[first], ids[second])

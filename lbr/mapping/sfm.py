@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +17,10 @@ from pydantic import Field
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import build_model
-from lbr.mapping.database import Pair, write_database
+from lbr.io.colmap import build_model, model_arrays
+from lbr.mapping.co_observation import co_observation
+from lbr.mapping.database import Pair, forget_pairs, write_database
+from lbr.mapping.false_joins import FalseJoinSettings, contradicting
 from lbr.mapping.refinement import ModelRefinementSettings, refine_model
 from lbr.mapping.screening import without_chance_pairs
 from lbr.parallel import ParallelSettings, progress_bar
@@ -40,14 +44,29 @@ class SfmSettings(Settings):
         default=0.3, ge=0, le=1, description="chance finds 15 of 100 false matches, and would join places far apart"
     )
     min_model_size: int = Field(default=3, ge=2, description="smaller models are dropped")
+    false_joins: FalseJoinSettings = FalseJoinSettings()
     refinement: ModelRefinementSettings = ModelRefinementSettings()
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """What structure from motion found.
+
+    models: largest first (disjoint places give several). left_out: matched pairs of images that are alike, but cannot
+    be of one place, as the models that they joined contradicted themselves. still_joined: such pairs that are in the
+    models nevertheless, as the rounds had ended.
+    """
+
+    models: list[pycolmap.Reconstruction]
+    left_out: tuple[Pair, ...]
+    still_joined: tuple[Pair, ...]
 
 
 def structure_from_motion(
     cameras: Mapping[str, Camera], keypoints: Mapping[str, np.ndarray], matches: Mapping[Pair, np.ndarray],
     settings: SfmSettings, seed: int = 0, parallel: ParallelSettings = ONE_WORKER,
-) -> list[pycolmap.Reconstruction]:  # fmt: skip
-    """Verify the matches and reconstruct; the models found, largest first (disjoint places give several).
+) -> Motion:  # fmt: skip
+    """Verify the matches and reconstruct; again without the pairs that join what contradicts itself, if there are any.
 
     No image is in two models: it stays in the largest, and models left with fewer than `min_model_size` are dropped.
     Cameras whose source is 'given' keep their intrinsics; others have them refined, each model its own. Equal cameras
@@ -57,28 +76,56 @@ def structure_from_motion(
     num_pairs = len(matches)
     matches = without_chance_pairs(keypoints, matches, settings.min_inlier_ratio, seed, parallel)
     placeholder = build_model(cameras, {name: Pose.identity() for name in cameras})
+    given = {image.camera_id for image in placeholder.images.values() if cameras[image.name].source == "given"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "database.db")
         write_database(path, placeholder, keypoints, matches, verified=False)
-        verifier, two_view = pycolmap.GeometricVerifierOptions(), pycolmap.TwoViewGeometryOptions()
-        verifier.num_threads = parallel.num_workers  # each pair has its own random numbers
-        two_view.min_num_inliers = settings.min_matches
-        two_view.min_inlier_ratio = settings.min_inlier_ratio
-        two_view.ransac.random_seed = seed
-        pycolmap.geometric_verification(path, verifier, two_view_geometry_options=two_view)
-        given = {image.camera_id for image in placeholder.images.values() if cameras[image.name].source == "given"}
-        found = _reconstruct(path, Path(folder), placeholder, given, settings, seed)
-        models = _disjoint(found, settings.min_model_size)
-        for model in models:  # the global mapper holds all cameras or none
+        _verify(path, settings, seed, parallel)
+        reconstruct = partial(_reconstruct, path, Path(folder), placeholder, given, settings, seed)
+        found = _without_false_joins(reconstruct, path, matches.keys(), settings)
+        for model in found.models:  # the global mapper holds all cameras or none
             for camera_id in given.intersection(model.cameras):
                 model.cameras[camera_id].params = list(placeholder.cameras[camera_id].params)
-        models = [refine_model(model, path, given, settings.refinement, seed) for model in models]
+        models = [refine_model(model, path, given, settings.refinement, seed) for model in found.models]
     if not models:
         raise DataError(
             f"structure from motion found no model in {len(cameras)} images, with {len(matches)} of {num_pairs} "
             "matched pairs more than chance: too little overlap, too few matches, or no baseline"
         )
-    return models
+    return replace(found, models=models)
+
+
+def _verify(database: Path, settings: SfmSettings, seed: int, parallel: ParallelSettings) -> None:
+    verifier, two_view = pycolmap.GeometricVerifierOptions(), pycolmap.TwoViewGeometryOptions()
+    verifier.num_threads = parallel.num_workers  # each pair has its own random numbers
+    two_view.min_num_inliers = settings.min_matches
+    two_view.min_inlier_ratio = settings.min_inlier_ratio
+    two_view.ransac.random_seed = seed
+    pycolmap.geometric_verification(database, verifier, two_view_geometry_options=two_view)
+
+
+def _without_false_joins(
+    reconstruct: Callable[[], list[pycolmap.Reconstruction]], database: Path, pairs: Set[Pair],
+    settings: SfmSettings,
+) -> Motion:  # fmt: skip
+    """Reconstruct from a database of these pairs, until nothing contradicts itself or the rounds have ended."""
+    left_out: list[Pair] = []
+    for round_ in range(settings.false_joins.rounds + 1):
+        models = _disjoint(reconstruct(), settings.min_model_size)
+        alike = [pair for model in models for pair in _false_pairs(model, pairs - set(left_out), settings.false_joins)]
+        if not alike or round_ == settings.false_joins.rounds:
+            break
+        forget_pairs(database, alike)
+        left_out += alike
+    return Motion(models, tuple(left_out), tuple(alike))
+
+
+def _false_pairs(model: pycolmap.Reconstruction, pairs: Set[Pair], settings: FalseJoinSettings) -> list[Pair]:
+    """The pairs of which the one image is of a part of the model that contradicts the part of the other."""
+    arrays = model_arrays(model)
+    apart = contradicting(co_observation(arrays), settings)
+    row = {name: i for i, name in enumerate(arrays.names)}
+    return sorted((a, b) for a, b in pairs if a in row and b in row and apart[row[a], row[b]])
 
 
 def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pycolmap.Reconstruction]:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from lbr.errors import ConfigError
 from lbr.features.sift_daynight import SiftDayNightSettings, of_sift
-from lbr.io.colmap import Reconstruction, model_arrays, posed_cameras, read_models, write_models
+from lbr.io.colmap import model_arrays, posed_cameras, read_models, write_models
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
-from lbr.mapping.sfm import SfmSettings, structure_from_motion
+from lbr.mapping.sfm import Motion, SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
 from lbr.parallel import ParallelSettings
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
-from lbr.pipeline.workspace import Recipe, digest_files, making
+from lbr.pipeline.workspace import Making, Recipe, digest_files, making
 from lbr.retrieval.pairs import Pair
 from lbr.types import Camera, Matches
 
@@ -35,7 +36,8 @@ def reconstruct(context: Context) -> list[Report]:
         return [reused(output)]
     lost = _lost_changes(context)
     with making(output, recipe) as work, FeatureFile(workspace.db_features) as features:
-        work.problems += lost + _write_sfm(context, features)
+        work.problems += lost
+        _write_sfm(context, features, work)
         arrays, place = join_places([model_arrays(model) for model in read_models(workspace.sfm)])
         descriptors = [features.read(name).descriptors for name in arrays.names]
         units: Units = "model" if isinstance(context.config.reconstruction, SfmSettings) else "metres"
@@ -43,7 +45,7 @@ def reconstruct(context: Context) -> list[Report]:
         bare = [n for n, count in zip(scene.names, np.diff(scene.offsets), strict=True) if count == 0]
         work.problems.extend(Problem(n, "no 3D point is seen in it: no query can be localized by it") for n in bare)
         write_map(output, scene)
-        work.facts["summary"] = map_summary(scene) + _places_text(scene)
+        work.facts["summary"] = map_summary(scene) + _places_text(scene) + _false_joins_text(work)
     return [made(output)]
 
 
@@ -62,6 +64,12 @@ def _places_text(scene: Map) -> str:
     return f"; {scene.num_places} separate places ({sizes} images), each in a frame of its own"
 
 
+def _false_joins_text(work: Making) -> str:
+    """How many pairs of photographs structure from motion left out again; nothing where it left out none."""
+    pairs = work.facts.get("false_joins", 0)
+    return f"; {pairs} pairs of photographs are alike but not of one place, and were left out" if pairs else ""
+
+
 def _lost_changes(context: Context) -> list[Problem]:
     """What was added to the map that is about to be made anew, or taken from it: the new one knows nothing of it."""
     log = changes_of(context.workspace).log
@@ -71,19 +79,18 @@ def _lost_changes(context: Context) -> list[Problem]:
     return [Problem("map", f"made anew from the dataset, so without its changes ({calls}); call these verbs again")]
 
 
-def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
+def _write_sfm(context: Context, features: FeatureFile, work: Making) -> None:
     """The COLMAP model sfm/ (of several places: the others in sfm/1, ...), of the db images that have features."""
     dataset, settings, seed = context.dataset, context.config.reconstruction, context.config.seed
-    problems: list[Problem] = []
     names = [name for name in dataset.db_names if name in features]
     cameras = {name: dataset.cameras[name] for name in names}
     keypoints, sift = _keypoints(context, features, names)
     with MatchFile(context.workspace.matches) as matches:
         if isinstance(settings, SfmSettings):
-            parallel, found = context.config.parallel, dict(_all_matches(matches))
-            models = _from_motion(cameras, keypoints, found, sift, settings, seed, parallel)
-            inside = {name for model in models for name in posed_cameras(model)[0]}
-            problems = [Problem(n, "not registered by structure from motion") for n in names if n not in inside]
+            found, parallel = dict(_all_matches(matches)), context.config.parallel
+            motion = _from_motion(cameras, keypoints, found, sift, settings, seed, parallel)
+            models = motion.models
+            _tell(motion, names, work)
         elif dataset.poses is None:
             raise ConfigError("reconstruction.name=triangulation needs dataset.model; use reconstruction.name=sfm")
         else:
@@ -91,7 +98,6 @@ def _write_sfm(context: Context, features: FeatureFile) -> list[Problem]:
             verified = verify_pairs(cameras, poses, keypoints, _all_matches(matches), settings)
             models = [triangulate(cameras, poses, keypoints, verified, settings, seed)]
     write_models(context.workspace.sfm, models)
-    return problems
 
 
 def _keypoints(
@@ -113,15 +119,32 @@ def _keypoints(
 def _from_motion(
     cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches],
     posing: dict[str, np.ndarray] | None, settings: SfmSettings, seed: int, parallel: ParallelSettings,
-) -> list[Reconstruction]:  # fmt: skip
+) -> Motion:  # fmt: skip
     """The models of structure from motion, one for each place. posing: the keypoints that make poses, where not all do;
     points are made of all."""
     chosen = {pair: found.indices for pair, found in matches.items()}
     if posing is not None:
         chosen = {(a, b): found[posing[a][found[:, 0]]] for (a, b), found in chosen.items()}
     chosen = {pair: found for pair, found in chosen.items() if len(found) >= settings.min_matches}
-    models = structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
-    return models if posing is None else [with_points_of_all(model, keypoints, matches, seed) for model in models]
+    motion = structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
+    if posing is None:
+        return motion
+    left_out = set(motion.left_out)
+    kept = {pair: found for pair, found in matches.items() if pair not in left_out}
+    return replace(motion, models=[with_points_of_all(model, keypoints, kept, seed) for model in motion.models])
+
+
+def _tell(motion: Motion, names: list[str], work: Making) -> None:
+    inside = {name for model in motion.models for name in posed_cameras(model)[0]}
+    work.problems += [Problem(n, "not registered by structure from motion") for n in names if n not in inside]
+    work.facts["false_joins"] = len(motion.left_out)
+    if motion.still_joined:
+        images = len({name for pair in motion.still_joined for name in pair})
+        why = (
+            f"{images} images look through walls that others see: places that look alike were joined, and poses there "
+        )
+        why += "may be wrong; raise reconstruction.false_joins.rounds"
+        work.problems.append(Problem("map", why))
 
 
 def _all_matches(matches: MatchFile) -> Iterator[tuple[Pair, Matches]]:

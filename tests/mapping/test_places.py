@@ -145,5 +145,5 @@ def test_photographs_of_two_places_give_two_models(scene: RenderedScene, matched
     keypoints = {**keypoints, **{new: keypoints[name] for name, new in other.items()}}
     again = {(other[a], other[b]): m for (a, b), m in matches.items() if {a, b} <= other.keys()}
     cameras = dict.fromkeys(keypoints, scene.camera)
-    models = structure_from_motion(cameras, keypoints, {**matches, **again}, SfmSettings())
+    models = structure_from_motion(cameras, keypoints, {**matches, **again}, SfmSettings()).models
     assert [set(posed_cameras(model)[1]) for model in models] == [set(scene.db), set(other.values())]

@@ -47,7 +47,7 @@ def run(world: tuple, camera: Camera, **refinement: float) -> tuple[Camera, floa
     """The camera found, and the greatest distance of a camera centre from its truth, metres."""
     poses, keypoints, matches = world
     settings = SfmSettings.model_validate({"refinement": refinement})
-    (model,) = structure_from_motion(dict.fromkeys(NAMES, camera), keypoints, matches, settings)
+    (model,) = structure_from_motion(dict.fromkeys(NAMES, camera), keypoints, matches, settings).models
     cameras, found = posed_cameras(model)
     assert set(found) == set(NAMES) and len(set(cameras.values())) == 1
     centres, truth = (np.stack([pose.centre for pose in some]) for some in (found.values(), poses))
@@ -78,7 +78,7 @@ def test_few_photographs_keep_their_camera_model_and_some_more_tell_its_axis():
 def test_given_intrinsics_stay_beside_others_that_are_refined(world: tuple):
     _, keypoints, matches = world
     cameras = {name: TRUE if i % 2 else guess_camera(640, 480) for i, name in enumerate(NAMES)}
-    (model,) = structure_from_motion(cameras, keypoints, matches, SfmSettings())
+    (model,) = structure_from_motion(cameras, keypoints, matches, SfmSettings()).models
     found, _ = posed_cameras(model)
     assert all(found[name].params == TRUE.params for name in NAMES[1::2])
     assert found[NAMES[0]].focal[0] == pytest.approx(600, rel=0.02)

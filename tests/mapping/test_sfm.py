@@ -41,7 +41,7 @@ def check_against_truth(scene: RenderedScene, poses: dict, metres: float, degree
 @pytest.mark.parametrize("method", ["incremental", "global"])
 def test_all_images_are_placed_within_tolerance(scene: RenderedScene, matched: tuple, method: str):
     cameras = dict.fromkeys(scene.db, scene.camera)
-    (model, *rest) = structure_from_motion(cameras, *matched, SfmSettings(method=method))
+    (model, *rest) = structure_from_motion(cameras, *matched, SfmSettings(method=method)).models
     found, poses = posed_cameras(model)
     assert set(poses) == set(scene.db) and not rest
     check_against_truth(scene, poses, metres=0.05, degrees=0.5)
@@ -52,7 +52,7 @@ def test_all_images_are_placed_within_tolerance(scene: RenderedScene, matched: t
 def test_an_unknown_focal_length_is_refined(scene: RenderedScene, matched: tuple):
     """From COLMAP's guess, 28 % too long."""
     cameras = dict.fromkeys(scene.db, guess_camera(*scene.camera.size))
-    (model, *_) = structure_from_motion(cameras, *matched, SfmSettings())
+    (model, *_) = structure_from_motion(cameras, *matched, SfmSettings()).models
     found, poses = posed_cameras(model)
     assert set(poses) == set(scene.db)
     for camera in found.values():
@@ -62,9 +62,9 @@ def test_an_unknown_focal_length_is_refined(scene: RenderedScene, matched: tuple
 
 @pytest.mark.parametrize("method", ["incremental", "global"])
 def test_the_same_seed_gives_the_same_bits_whatever_the_workers(scene: RenderedScene, matched: tuple, method: str):
-    cameras = dict.fromkeys(scene.db, scene.camera)
+    cameras, settings = dict.fromkeys(scene.db, scene.camera), SfmSettings(method=method)
     found = [
-        structure_from_motion(cameras, *matched, SfmSettings(method=method), 3, ParallelSettings(workers=workers))[0]
+        structure_from_motion(cameras, *matched, settings, 3, ParallelSettings(workers=workers)).models[0]
         for workers in (1, 2)
     ]
     a, b = ([pose.matrix.tobytes() for pose in posed_cameras(model)[1].values()] for model in found)

@@ -133,7 +133,7 @@ def test_of_two_kinds_of_keypoints_sift_makes_the_poses_and_both_make_points(
     by_sift = {(a, b): m[of_sift(found[a].descriptors)[m[:, 0]]] for (a, b), m in pairs.items()}
     cameras = {name: guess_camera(*one.image_size) for name, one in found.items()}
     keypoints = {name: one.keypoints for name, one in found.items()}
-    (model,) = structure_from_motion(cameras, keypoints, by_sift, SfmSettings())
+    (model,) = structure_from_motion(cameras, keypoints, by_sift, SfmSettings()).models
     np.testing.assert_allclose(poses, [p.matrix for _, p in sorted(posed_cameras(model)[1].items())], atol=1e-9)
     assert run("reconstruct", *flow, "reconstruction.poses_by=all", "--overwrite") == 0
     assert not np.allclose(open_map(work / "map").poses, poses, atol=1e-6)
