@@ -38,7 +38,7 @@ class FalseJoinSettings(Settings):
     max_filled: float = Field(default=0.07, gt=0, lt=1, description="of free space, by points of another part")
     times_own: float = Field(default=3.0, ge=1, description="and so many times what groups fill of their own")
     cohesion: float = Field(
-        default=0.3, gt=0, le=1, description="of images put together at first, in agreements of images closest together"
+        default=0.5, gt=0, le=1, description="of images put together at first, in agreements of images closest together"
     )
     min_images: int = Field(default=3, ge=1, description="that show it: one or two may show a passing lorry")
 
@@ -48,13 +48,15 @@ class _Evidence:
     """Counts of cells, between images and groups [I, K] or between groups [K, K].
 
     viewed: of an image (row), before which points of a group stand. placed: of a group, before which points of an image
-    (row) stand. reached: of an image, at or before which points of a group stand. shared, both_should: of linked
-    images, with points that both see, and with such that both should.
+    (row) stand. reached: of an image, at or before which points of a group stand. links: images of a group that an
+    image is linked to. shared, both_should: of linked images, with points that both see, and with such that both
+    should.
     """
 
     viewed: np.ndarray
     placed: np.ndarray
     reached: np.ndarray
+    links: np.ndarray
     shared: np.ndarray
     both_should: np.ndarray
 
@@ -64,7 +66,7 @@ class _Evidence:
         linked = (found.points >= LINK_POINTS) & ~np.eye(len(member), dtype=bool)
         both_should = found.shared + found.level + found.before
         return cls(
-            found.before @ member, found.before.T @ member, (found.before + found.level) @ member,
+            found.before @ member, found.before.T @ member, (found.before + found.level) @ member, linked @ member,
             *(member.T @ ((cells + cells.T) * linked) @ member for cells in (found.shared, both_should)),
         )  # fmt: skip
 
@@ -73,7 +75,7 @@ class _Evidence:
         into = np.eye(len(self.shared), dtype=np.float32)
         into[gone, kept] = 1
         into = np.delete(into, gone, axis=1)
-        by_image = (cells @ into for cells in (self.viewed, self.placed, self.reached))
+        by_image = (counts @ into for counts in (self.viewed, self.placed, self.reached, self.links))
         return _Evidence(*by_image, *(into.T @ cells @ into for cells in (self.shared, self.both_should)))
 
 
@@ -96,7 +98,7 @@ def consistent_parts(found: CoObservation, settings: FalseJoinSettings) -> tuple
         agreement = evidence.shared / (evidence.both_should + SURE_CELLS[1])
         apart = contradict | (evidence.both_should == 0) | np.eye(len(agreement), dtype=bool)
         if apart.all():
-            return part, contradict
+            return _moved(evidence, part, most), contradict
         agreement[apart] = -1
         kept, gone = sorted(np.unravel_index(agreement.argmax(), agreement.shape))
         evidence = evidence.together(kept, gone)
@@ -113,6 +115,17 @@ def _groups(found: CoObservation, cohesion: float) -> np.ndarray:
     np.fill_diagonal(distance, 0)
     least = cohesion * np.median(agreement.max(1))
     return fcluster(linkage(squareform(distance, checks=False), "average"), 1 - least, "distance").astype(np.int64) - 1
+
+
+def _moved(evidence: _Evidence, part: np.ndarray, most: float) -> np.ndarray:
+    """The part of each image, int [I], where one that looks through its own part is of another that it is linked to.
+
+    An image that shows little beside what is alike is put together with either street.
+    """
+    filled = _share(evidence.viewed, evidence.reached)
+    fits = (filled <= most) & (evidence.links > 0)
+    wrong = (filled[np.arange(len(part)), part] > most) & fits.any(1)
+    return np.where(wrong, np.where(fits, evidence.links, -1).argmax(1), part)
 
 
 def _contradict(evidence: _Evidence, part: np.ndarray, most: float, min_images: int) -> np.ndarray:

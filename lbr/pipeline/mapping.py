@@ -140,10 +140,8 @@ def _tell(motion: Motion, names: list[str], work: Making) -> None:
     work.facts["false_joins"] = len(motion.left_out)
     if motion.still_joined:
         images = len({name for pair in motion.still_joined for name in pair})
-        why = (
-            f"{images} images look through walls that others see: places that look alike were joined, and poses there "
-        )
-        why += "may be wrong; raise reconstruction.false_joins.rounds"
+        why = f"{images} images look through walls that others see: places that look alike were joined, and poses "
+        why += "there may be wrong; raise reconstruction.false_joins.rounds"
         work.problems.append(Problem("map", why))
 
 
