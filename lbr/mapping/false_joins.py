@@ -141,7 +141,7 @@ def _contradict(evidence: _Evidence, part: np.ndarray, most: float, min_images: 
 
     before, reached = (np.stack([cells[i].sum(0) for i in images]) for cells in (evidence.viewed, evidence.reached))
     filled = _share(before - np.maximum(few(evidence.viewed), few(evidence.placed).T), reached)
-    return np.maximum(filled, filled.T) > most
+    return (np.maximum(filled, filled.T) > most) & ~np.eye(len(images), dtype=bool)
 
 
 def _usual(evidence: _Evidence, part: np.ndarray) -> float:
