@@ -40,7 +40,7 @@ class FalseJoinSettings(Settings):
     cohesion: float = Field(
         default=0.5, gt=0, le=1, description="of images put together at first, in agreements of images closest together"
     )
-    min_images: int = Field(default=4, ge=1, description="that show it: fewer may show a passing lorry")
+    min_images: int = Field(default=3, ge=1, description="that show it: fewer may show a passing lorry")
 
 
 @dataclass(frozen=True, eq=False)
