@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lbr.errors import ConfigError
+from lbr.parallel import limit_torch
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ def pick_device(name: str) -> str:
     """'auto' -> 'cuda' where there is one, else 'cpu'."""
     import torch
 
+    limit_torch()
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 

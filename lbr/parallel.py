@@ -21,9 +21,12 @@ from lbr.settings import Settings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_of_torch: list[int] = []  # limits of its threads that were set and not applied yet
+
 
 class ParallelSettings(Settings):
-    """workers: 0 takes one for each core. OpenCV and torch use cores / workers threads (at least one) in each."""
+    """workers: 0 takes one for each core. OpenCV uses cores / workers threads (at least one) in each, torch one: the
+    last bits of its convolutions depend on their number, and results shall not depend on that of the workers."""
 
     backend: Literal["threads", "processes", "ray"] = "threads"
     workers: int = Field(default=0, ge=0)
@@ -58,8 +61,8 @@ def progress_bar(label: str, total: int) -> tqdm:
     return tqdm(desc=label, total=total, unit="", mininterval=0.1 if sys.stderr.isatty() else 30, disable=not total)
 
 
-def limit_threads(threads: int) -> None:
-    """Threads of OpenCV and torch (once it is imported) in this process; BLAS gets one.
+def limit_threads(threads: int, of_torch: int | None = None) -> None:
+    """Threads of OpenCV and torch (which may be imported later: `limit_torch`) in this process; BLAS gets one.
 
     The threads of OpenBLAS wait by spinning: two of them beside a busy neighbour are ten times slower than one.
     What is heavy is spread over items instead.
@@ -67,10 +70,18 @@ def limit_threads(threads: int) -> None:
     import cv2
 
     cv2.setNumThreads(threads)
+    _of_torch.append(of_torch or threads)
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+        limit_torch()
     if not _has_single_blas_thread():
         _blas().limit(limits=1)  # for good: nobody takes the limit back
+
+
+def limit_torch() -> None:
+    """The limit that was set before torch was imported, for whoever imports it; nothing where there is none left."""
+    if _of_torch:
+        sys.modules["torch"].set_num_threads(_of_torch.pop())
+        _of_torch.clear()
 
 
 @contextmanager
@@ -95,7 +106,7 @@ def _blas() -> Any:
 
 
 def _serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-    limit_threads(num_cores())
+    limit_threads(num_cores(), 1)
     for item in items:
         yield item, function(item)
 
@@ -109,10 +120,10 @@ def _pooled(
         return
     pool: Executor
     if settings.backend == "threads":
-        limit_threads(threads)
+        limit_threads(threads, 1)
         pool = ThreadPoolExecutor(workers)
     else:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), limit_threads, (threads,))
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), limit_threads, (threads, 1))
     with pool:
         yield from _in_order(
             lambda item: pool.submit(function, item), items, 2 * workers, lambda future: future.result()
@@ -133,7 +144,7 @@ def _ray(
 
 
 def _limited(function: Callable[[Item], Result], item: Item, threads: int) -> Result:
-    limit_threads(threads)
+    limit_threads(threads, 1)
     return function(item)
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from lbr.errors import ConfigError
 from lbr.parallel import ParallelSettings, parallel_map
 
+ROOT = Path(__file__).parents[1]
 BACKENDS = [(1, "threads"), (3, "threads"), (2, "processes")]
 
 
@@ -75,3 +79,22 @@ def test_no_more_than_two_items_a_worker_are_ahead():
 def test_no_number_of_workers_is_one_for_each_core():
     assert ParallelSettings().num_workers == len(os.sched_getaffinity(0))
     assert ParallelSettings(workers=7).num_workers == 7
+
+
+LATE = """
+import sys
+from lbr.parallel import ParallelSettings, parallel_map
+def threads(_):
+    from lbr.networks import pick_device
+    pick_device("cpu")
+    return sys.modules["torch"].get_num_threads()
+assert "torch" not in sys.modules
+print([found for _, found in parallel_map(threads, range(4), ParallelSettings(workers=WORKERS), "x")])
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_torch_has_one_thread_in_a_worker_that_imports_it_as_well(workers: int):
+    code = LATE.replace("WORKERS", str(workers))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[1, 1, 1, 1]"

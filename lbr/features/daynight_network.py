@@ -36,9 +36,9 @@ class DayNightNetwork(nn.Module):
 
     def trunk(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Maps of all, of half and of a quarter of the pixels: [B, 12, H, W], [B, 24, H/2, W/2], [B, 64, H/4, W/4]."""
-        # an exposure changes nothing
-        images = images - images.mean((2, 3), keepdim=True)
-        images = images / (images.std((2, 3), keepdim=True) + 1e-3)
+        # An exposure changes nothing. Sums in float64: in float32 they depend on how many threads take a part of them.
+        std, mean = torch.std_mean(images.double(), (2, 3), keepdim=True)
+        images = (images - mean.to(images.dtype)) / (std.to(images.dtype) + 1e-3)
         full = self.full(images)
         half = self.halved(full)
         quarter = self.quarter(half)
@@ -52,7 +52,12 @@ class DayNightNetwork(nn.Module):
         """What `forward` gives. In float32, even where the trunk is not: a place hangs on small differences."""
         fine = self.to_half(half) + _enlarged(self.to_quarter(fused), 2)
         fine = F.relu(self.to_full(full) + _enlarged(fine, 2))
-        return LARGEST * torch.tanh(self.detect(fine) / LARGEST), self.rely(fused), self.describe(fused)
+        return LARGEST * torch.tanh(self.detect(fine) / LARGEST), self._reliability(fused), self.describe(fused)
+
+    def _reliability(self, fused: torch.Tensor) -> torch.Tensor:
+        """The convolution `rely`, as a sum: that of one channel depends on how many threads share it."""
+        weight, bias = self.rely.parameters()
+        return (fused * weight).sum(1, keepdim=True) + bias
 
 
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from lbr.errors import ConfigError
 from lbr.features import EXTRACTORS, ExtractorConfig, make_extractor
 from lbr.features.extractor import Extractor
+from lbr.parallel import ParallelSettings, parallel_map
 
 SIZE = (160, 96)  # of the picture's textured middle, which lies in a grey frame
 FRAME = 48
@@ -125,6 +126,28 @@ def test_the_same_image_gives_the_same_bits(extractor: Extractor, build: Callabl
     for found in (again, other):
         for part in ("keypoints", "scores", "descriptors"):
             assert getattr(first, part).tobytes() == getattr(found, part).tobytes()
+
+
+def test_the_number_of_workers_changes_no_bit(name: str, build: Callable):
+    found = []
+    for workers in (1, 3):
+        pictures = [picture(dx) for dx in range(3)]
+        settings = ParallelSettings(workers=workers)
+        found.append([features for _, features in parallel_map(build(name).extract, pictures, settings, "x")])
+    for one, other in zip(*found, strict=True):
+        for part in ("keypoints", "scores", "descriptors"):
+            assert getattr(one, part).tobytes() == getattr(other, part).tobytes(), part
+
+
+def test_daynight_does_not_depend_on_the_number_of_threads(build: Callable):
+    """So a photograph in a notebook has the features that it has in a pipeline."""
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        found.append(build("daynight").extract(picture()))
+    torch.set_num_threads(before)
+    for part in ("keypoints", "scores", "descriptors"):
+        assert len({getattr(features, part).tobytes() for features in found}) == 1, part
 
 
 def test_a_shifted_image_shifts_the_keypoints(name: str, build: Callable):
