@@ -339,7 +339,8 @@ class Localization:
     instances: those recognised in the query, with their scores, best first.
     reference: the db image with most inliers. place: the map's place that it belongs to, in whose frame the pose is;
     None without a pose. counts, timings (seconds): by name. notes: what the user should
-    know (a guessed focal length, say).
+    know (a guessed focal length, say). intrinsics_covariance: float64 [P, P] of the camera's parameters, where they
+    were estimated with the pose.
     """
 
     query: str
@@ -355,6 +356,7 @@ class Localization:
     steps: tuple[SearchStep, ...] = ()
     instances: tuple[tuple[int, float], ...] = ()
     place: int | None = None
+    intrinsics_covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if (self.estimate is None) != (self.status is Status.FAILED):

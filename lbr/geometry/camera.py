@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,8 @@ class Camera:
     """Intrinsics: model name (a key of MODELS), width and height in pixels, params in COLMAP's order.
 
     `source` says where the focal length comes from: 'given', 'map' (of db photographs of the same camera, refined with
-    the map), 'exif' or 'guess'; the last two let the localizer estimate it anew. body: which camera took the
+    the map), 'queries' (of queries of the same camera, estimated together), 'exif' or 'guess'; the last two let the
+    localizer estimate it anew. body: which camera took the
     photograph, '' when nobody says; photographs of one body, size and focal length have one camera. Raises ValueError
     for an unknown model, a wrong number of parameters, a size or a focal length that is not positive.
     """
@@ -61,7 +64,7 @@ class Camera:
     @property
     def is_known(self) -> bool:
         """Whether the focal length was measured, and is not to be estimated anew."""
-        return self.source in ("given", "map")
+        return self.source in ("given", "map", "queries")
 
     @property
     def focal(self) -> tuple[float, float]:
@@ -87,6 +90,12 @@ class Camera:
         names = MODELS[self.model]
         params = tuple(p * factor.get(name, 1.0) for name, p in zip(names, self.params, strict=True))
         return Camera(self.model, width, height, params, self.source, self.body)
+
+
+def camera_of_fields(fields: Mapping[str, Any]) -> Camera:
+    """The camera of a record of a result, with `model`, `width`, `height`, `params` and `source`. Raises ValueError as
+    `Camera`."""
+    return Camera(fields["model"], fields["width"], fields["height"], tuple(fields["params"]), fields["source"])
 
 
 def guess_camera(width: int, height: int, focal_px: float | None = None, body: str = "") -> Camera:

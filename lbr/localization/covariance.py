@@ -39,6 +39,16 @@ def pose_covariance(
     return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
 
 
+def intrinsics_covariance(
+    camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray, loss_scale_px: float
+) -> np.ndarray | None:
+    """float64 [P, P] of a camera's parameters that were estimated with the pose; None as of `pose_covariance`."""
+    origin = round_origin(points3d)
+    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, True)
+    covariance = _sandwich(pairs, loss_scale_px, COMMON)
+    return None if covariance is None else covariance[6:, 6:]
+
+
 def rig_covariance(
     cameras: Sequence[Camera], cams_from_rig: Sequence[Pose], pose: Pose, view: np.ndarray, points2d: np.ndarray,
     points3d: np.ndarray, loss_scale_px: float,
@@ -57,8 +67,9 @@ def rig_covariance(
 
 
 def _about_zero(covariance: np.ndarray | None, origin: np.ndarray) -> np.ndarray | None:
-    """The covariance of (w, v) of the world's own zero, from that of a world whose zero is at `origin` [3], turned as
-    the camera is: a turn about the one moves the other by w x origin."""
+    """The covariance of (w, v) of the world's own zero, [6, 6], from that of all unknowns in a world whose zero is at
+    `origin` [3], turned as the camera is: a turn about the one moves the other by w x origin."""
+    covariance = None if covariance is None else covariance[:6, :6]
     if covariance is None or not origin.any():
         return covariance
     x, y, z = origin
@@ -87,7 +98,7 @@ class _Linearised:
 
 
 def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.ndarray | None:
-    """The part of (w, v), float64 [6, 6]."""
+    """Of (w, v) and the free intrinsics, float64 [6 + P, 6 + P]."""
     residual, jacobian, count = pairs.residual, pairs.jacobian, 2 * len(pairs.residual)
     unknowns = jacobian.shape[2]
     if count <= unknowns:
@@ -109,7 +120,7 @@ def _sandwich(pairs: _Linearised, loss_scale_px: float, common: float) -> np.nda
     usual = float(np.median(np.linalg.norm(residual, axis=1)))
     spread += (common * usual) ** 2 * np.einsum("cki,ckj->ij", of_cell, of_cell)
     inverse = np.linalg.inv(hessian)
-    covariance = (inverse @ spread @ inverse)[:6, :6]
+    covariance = inverse @ spread @ inverse
     return (covariance + covariance.T) / 2 if np.isfinite(covariance).all() else None
 
 

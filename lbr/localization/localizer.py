@@ -17,7 +17,7 @@ from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
-from lbr.localization.pnp import with_its_covariance
+from lbr.localization.pnp import covariance_of_intrinsics, with_its_covariance
 from lbr.localization.refine import Refined, RefinementSettings, likelihood_gain, refine_with_frames
 from lbr.localization.search import Log, Search, SearchSettings
 from lbr.localization.verification import Attempt, shortcoming
@@ -34,6 +34,9 @@ class LocalizationSettings(SearchSettings):
     matcher: MatcherConfig = NearestSettings(ratio=0.8)
     refinement: RefinementSettings = RefinementSettings()
     rig: bool = Field(default=False, description="cameras of one moment as one query (lbr.localization.rig)")
+    calibrate: bool = Field(
+        default=True, description="queries of a camera that nobody measured once more, with what they tell together"
+    )
 
 
 class Localizer:
@@ -198,7 +201,10 @@ class Localizer:
         log.counts["fit"] = round(likelihood_gain(estimate, pairs, self.settings.refinement))
         estimate = with_its_covariance(estimate, pairs)
         result = self._result(name, status, reason, estimate, estimate.camera, log)
-        return replace(result, reference=reference, place=int(self.scene.place[found.reference]))
+        return replace(
+            result, reference=reference, place=int(self.scene.place[found.reference]),
+            intrinsics_covariance=covariance_of_intrinsics(estimate, pairs),
+        )  # fmt: skip
 
     def _result(
         self, name: str, status: Status, reason: str, estimate: PoseEstimate | None, camera: Camera, log: Log

@@ -13,7 +13,7 @@ from pydantic import Field
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, round_origin
 from lbr.io.colmap import from_pycolmap_camera, from_rigid3d, project, to_pycolmap_camera, to_rigid3d
-from lbr.localization.covariance import pose_covariance, rig_covariance
+from lbr.localization.covariance import intrinsics_covariance, pose_covariance, rig_covariance
 from lbr.localization.intrinsics import is_plausible, refine_with_intrinsics
 from lbr.settings import Settings
 from lbr.types import Correspondences, PoseEstimate
@@ -110,6 +110,16 @@ def with_its_covariance(estimate: PoseEstimate, pairs: Correspondences, loss_sca
     xy, xyz = pairs.points2d[estimate.inliers], pairs.points3d[estimate.inliers]
     covariance = pose_covariance(estimate.camera, estimate.pose, xy, xyz, loss_scale_px)
     return replace(estimate, covariance=covariance)
+
+
+def covariance_of_intrinsics(
+    estimate: PoseEstimate, pairs: Correspondences, loss_scale_px: float = 1.0
+) -> np.ndarray | None:
+    """float64 [P, P] of the camera of an estimate of these pairs; None where it was known before."""
+    if estimate.camera.is_known:
+        return None
+    xy, xyz = pairs.points2d[estimate.inliers], pairs.points3d[estimate.inliers]
+    return intrinsics_covariance(estimate.camera, estimate.pose, xy, xyz, loss_scale_px)
 
 
 def _refined_poselib(

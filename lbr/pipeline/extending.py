@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lbr.errors import DataError
+from lbr.geometry.camera import camera_of_fields
 from lbr.io.features_file import FeatureFile, add_features
 from lbr.io.files import remove
 from lbr.io.images import ImageFolder
@@ -201,9 +202,7 @@ def _localize(
             continue
         record = json.loads(arrays["line"].tobytes())
         if record["status"] in (Status.REFINED, Status.VERIFIED):
-            c = record["camera"]
-            camera = Camera(c["model"], c["width"], c["height"], tuple(c["params"]), c["source"])
-            posed[name] = camera, poses_of([record])[name]
+            posed[name] = camera_of_fields(record["camera"]), poses_of([record])[name]
         else:
             failed[name] = f"not localized in the map: {record['status']}, {record['reason']}"
     return posed, failed

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from lbr.errors import DataError
 from lbr.io.files import remove, write_text
 from lbr.io.text_lists import write_poses
-from lbr.mapping.georeference import read_georeferences
+from lbr.mapping.georeference import Georeference, read_georeferences
 from lbr.parallel import num_cores
+from lbr.pipeline.calibrating import Again, LocalizeAgain, calibrated_text, with_cameras_of_queries
 from lbr.pipeline.geography import on_earth, write_positions
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
-from lbr.pipeline.stage import Context, Report, identities, make_of_items, reused, weights_digest
+from lbr.pipeline.stage import Context, Report, identities, make_of_items, make_parts, reused, weights_digest
 from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
 from lbr.retrieval.candidates import pairs_file
@@ -31,32 +35,57 @@ def localize(context: Context) -> list[Report]:
     if context.reusable(output, recipe):
         return [reused(output)]
 
-    def pack(work: Making) -> str:
-        done = work.parts.keys()
-        text = "\n".join(work.parts.get(key)["line"].tobytes().decode() for key in done)
-        found = {record["query"]: on_earth(record, places) for record in map(json.loads, text.splitlines())}
-        records = [found[query.name] for query in queries]
-        write_text(output, "".join(f"{json.dumps(record)}\n" for record in records))
-        for path in workspace.positions:
-            remove(path)
-        if places:
-            write_positions(*workspace.positions, records)
-        write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
-        known = problems_of(workspace.query_features)
-        work.problems.extend(problem for problem in known if problem not in work.problems)
-        statuses = Counter(r["status"] for r in records)
-        return f"{len(records)} queries: " + ", ".join(f"{statuses[s]} {s}" for s in Status)
-
-    worker, items = _worker(context), {query.name: query for query in queries}
+    single, pack = _worker(context), partial(_pack, context, places)
     if not context.config.localization.rig:
-        return [make_of_items(context, output, recipe, items, worker, pack)]
+        items = {query.name: query for query in queries}
+        return [make_of_items(context, output, recipe, items, single, partial(pack, single, items.keys()))]
     if not any(query.place for query in queries):
         raise DataError(
             "localization.rig=true, but no query stands in a rig: a robotcar dataset with dataset.cameras of two sides "
             "or more and their extrinsics/<side>_extrinsics.txt has one"
         )
     moments = group_moments(queries)
-    return [make_of_items(context, output, recipe, moments, LocalizeMoment(worker), pack)]
+    worker = LocalizeMoment(single)
+    return [make_of_items(context, output, recipe, moments, worker, partial(pack, single, moments.keys()))]
+
+
+def _pack(
+    context: Context, places: Mapping[int, Georeference], single: LocalizeQuery, keys: Iterable[str], work: Making
+) -> str:
+    """Write the results of all queries from the parts `keys`; some are localized once more before."""
+    records = {record["query"]: record for key in keys for record in _records(work, key)}
+    again = _again(context, records)
+    make_parts(work, again, LocalizeAgain(single), context, "localize again")
+    records |= {record["query"]: record for key in again for record in _records(work, key)}
+    _write_results(context, [on_earth(records[query.name], places) for query in context.dataset.queries], bool(places))
+    known = problems_of(context.workspace.query_features)
+    work.problems.extend(problem for problem in known if problem not in work.problems)
+    statuses = Counter(record["status"] for record in records.values())
+    told = ", ".join(f"{statuses[s]} {s}" for s in Status)
+    return f"{len(records)} queries: {told}{calibrated_text(again)}"
+
+
+def _records(work: Making, key: str) -> list[dict[str, Any]]:
+    """What a worker made of an item: a record of each of its queries."""
+    return [json.loads(line) for line in work.parts.get(key)["line"].tobytes().decode().splitlines()]
+
+
+def _again(context: Context, records: Mapping[str, dict[str, Any]]) -> dict[str, Again]:
+    """Which queries to localize once more, with a camera that they tell together."""
+    settings, dataset = context.config.localization, context.dataset
+    if settings.rig or not settings.calibrate:
+        return {}
+    return with_cameras_of_queries(dataset.queries, records, dataset.images)
+
+
+def _write_results(context: Context, records: Sequence[dict[str, Any]], is_on_earth: bool) -> None:
+    workspace, dataset = context.workspace, context.dataset
+    write_text(workspace.localizations, "".join(f"{json.dumps(record)}\n" for record in records))
+    for path in workspace.positions:
+        remove(path)
+    if is_on_earth:
+        write_positions(*workspace.positions, records)
+    write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
 
 
 def _recipe(context: Context, on_earth_too: bool) -> Recipe:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.files import read_text
 from lbr.types import Localization
@@ -30,7 +29,7 @@ def localization_to_json(
         "counts": dict(result.counts), "notes": list(result.notes),
         "timings": {k: round(v, 5) for k, v in result.timings.items()}, "tried": list(result.tried),
         "instances": [list(pair) for pair in result.instances], "steps": [vars(step) for step in result.steps],
-        "camera": None if result.camera is None else _camera_to_json(result.camera), "pose": None,
+        "camera": _camera_to_json(result), "pose": None,
     }  # fmt: skip
     if estimate is not None:
         record["pose"] = {"qvec": estimate.pose.quaternion.tolist(), "tvec": estimate.pose.t.tolist()}
@@ -60,8 +59,12 @@ def poses_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Pose]:
     return {r["query"]: Pose.from_quaternion(r["pose"]["qvec"], r["pose"]["tvec"]) for r in records if r["pose"]}
 
 
-def _camera_to_json(camera: Camera) -> dict[str, Any]:
-    return {
+def _camera_to_json(result: Localization) -> dict[str, Any] | None:
+    camera, covariance = result.camera, result.intrinsics_covariance
+    if camera is None:
+        return None
+    written = {
         "model": camera.model, "width": camera.width, "height": camera.height, "params": list(camera.params),
         "source": camera.source,
     }  # fmt: skip
+    return written if covariance is None else written | {"covariance": covariance.tolist()}

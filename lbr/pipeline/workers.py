@@ -256,6 +256,10 @@ class LocalizeQuery(Worker[Query]):
         except DataError as error:
             return Localization(query.name, Status.FAILED, str(error))
 
+    def with_camera(self, query: Query, camera: Camera, note: str) -> Localization:
+        """A query that could be read, with a camera that it shares with others, and a note that says so."""
+        return self._with_camera(query, self.file.read(query.name), camera, note)
+
     def _with_camera(self, query: Query, features: LocalFeatures, camera: Camera, *notes: str) -> Localization:
         asked = self.scene.ask(query.name, features)
         found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)

@@ -34,8 +34,8 @@ MAGNIFY = 8.0
 WIDE = 2.0  # a photograph of this aspect leaves room for the figures below it
 OF_PHOTO, OF_FACADES, OF_MATCHES = 0.35, 0.15, 0.5  # shares of a card's bytes
 SOURCES = {  # of intrinsics, for whom it concerns
-    "given": "", "map": " (as of the map's photographs)", "exif": " (estimated with the pose, from EXIF's)",
-    "guess": " (estimated with the pose)",
+    "given": "", "map": " (as of the map's photographs)", "queries": " (estimated from queries together)",
+    "exif": " (estimated with the pose, from EXIF's)", "guess": " (estimated with the pose)",
 }  # fmt: skip
 KINDS = {1: "alone", 2: "pair two", 3: "pair"}  # how many pictures stand side by side
 FACADE_KINDS = {2: "pair even", 3: "pair photos", 4: "pair stacked"}  # of them with facades

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lbr.evaluation import PoseErrors, PoseScores
-from lbr.geometry.camera import Camera
+from lbr.geometry.camera import Camera, camera_of_fields
 from lbr.geometry.pose import Pose
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
@@ -139,7 +139,7 @@ class Entry:
         """The intrinsics used; None where there were none, or none that can be."""
         stored = self.record.get("camera")
         try:
-            return Camera(**{**stored, "params": tuple(stored["params"])}) if stored else None
+            return camera_of_fields(stored) if stored else None
         except ValueError:
             return None
 
