@@ -14,10 +14,11 @@ from scipy import sparse
 from scipy.ndimage import convolve, minimum_filter
 
 from lbr.geometry.camera import Camera
-from lbr.io.colmap import ModelArrays, img_from_cam
+from lbr.io.colmap import ModelArrays, cam_from_img, img_from_cam
 
 CELLS = 24  # of the longer side of an image
 BEFORE, BEHIND = 0.85, 1.15  # times the depth of what an image sees; level is between them
+BEYOND = 1.1  # times the corner's distance from the axis, to which points are in view
 POINTS = 2  # that an image needs in a cell of another, and the other around it, to tell: one alone may be false
 AROUND = np.ones((3, 3), np.int64)  # a cell and its neighbours
 
@@ -76,15 +77,23 @@ def _row(model: ModelArrays, sightings: sparse.csr_matrix, image: int) -> tuple[
 
 def _in_view(model: ModelArrays, image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     """Points that project into an image, int [K], their depths, their cells, int [K], and rows and columns of cells."""
-    camera: Camera = model.cameras[image]
+    camera = model.cameras[image]
     xyz = model.poses[image].apply(model.points)
-    ahead = np.flatnonzero(xyz[:, 2] > 0)
+    ahead = np.flatnonzero((xyz[:, 2] > 0) & (np.hypot(xyz[:, 0], xyz[:, 1]) <= _reach(camera) * xyz[:, 2]))
     xy = img_from_cam(camera, xyz[ahead])
     inside = ((xy >= 0) & (xy < camera.size)).all(1)
     points, side = ahead[inside], max(camera.size) / CELLS
     columns, rows = (int(np.ceil(length / side)) for length in camera.size)
     column, row = (xy[inside] // side).astype(np.int64).T
     return points, xyz[points, 2], row * columns + column, (rows, columns)
+
+
+def _reach(camera: Camera) -> float:
+    """How far from the axis, at depth 1, points are in view: beyond, distortion may fold them back into the image."""
+    width, height = camera.size
+    corners = cam_from_img(camera, np.array([[0, 0], [width, 0], [0, height], [width, height]]))
+    farthest = float(np.linalg.norm(corners, axis=1).max())
+    return BEYOND * farthest if np.isfinite(farthest) else np.inf
 
 
 def _surface(cell: np.ndarray, depth: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

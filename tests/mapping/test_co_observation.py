@@ -19,13 +19,13 @@ def point_at(corner: tuple[int, int], depth: float, shift: float = 8.0) -> np.nd
     return np.array([(x + shift - 240) / 400 * depth, (y + shift - 180) / 400 * depth, depth])
 
 
-def model(*images: list[np.ndarray]) -> ModelArrays:
+def model(*images: list[np.ndarray], camera: Camera = CAMERA) -> ModelArrays:
     """Images of one pose, each with the points that it sees; equal points are one point."""
     points, rows = np.unique(np.round(np.concatenate(images), 9), axis=0, return_inverse=True)
     offsets = np.concatenate([[0], np.cumsum([len(image) for image in images])])
     names = tuple(f"{i}.png" for i in range(len(images)))
     return ModelArrays(
-        names, (CAMERA,) * len(images), (Pose.identity(),) * len(images), offsets,
+        names, (camera,) * len(images), (Pose.identity(),) * len(images), offsets,
         np.zeros((offsets[-1], 2), np.float32), rows.ravel().astype(np.int32), points,
         np.zeros(len(points), np.float32),
     )  # fmt: skip
@@ -74,3 +74,11 @@ def test_what_stands_before_a_neighbouring_cell_is_no_contradiction():
     beside = [c for c in OWN if c[0] == 220]
     found = co_observation(model(wall(10.0) + wall(5.0, post, 14.0), wall(5.0, beside, 1.0)))
     assert not found.before[0].any()
+
+
+def test_points_beside_the_image_are_not_folded_into_it():
+    """At 2.2 focal lengths off the axis r (1 + k r^2) is 0.07 again, in the middle of the image."""
+    folding = Camera("SIMPLE_RADIAL", 480, 360, (400.0, 240.0, 180.0, -0.2))
+    beside = [np.array([2.2 * 5, 0.01 * i, 5.0]) for i in range(40)]
+    middle = [c for c in OWN if 200 <= c[0] < 300 and 140 <= c[1] < 240]
+    assert not co_observation(model(wall(10.0, middle), beside, camera=folding)).before[0].any()
