@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "geometry": set(),
     "types": {"geometry"},
     "io": {"geometry", "types"},
-    "networks": set(),
+    "networks": {"parallel"},
     "parallel": set(),
     **{part: LOW | {"networks", "parallel"} for part in MIDDLE},
     "town": LOW | {"parallel"},
