@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ class Camera:
     `source` says where the focal length comes from: 'given', 'map' (of db photographs of the same camera, refined with
     the map), 'queries' (of queries of the same camera, estimated together), 'exif' or 'guess'; the last two let the
     localizer estimate it anew. body: which camera took the
-    photograph, '' when nobody says; photographs of one body, size and focal length have one camera. Raises ValueError
-    for an unknown model, a wrong number of parameters, a size or a focal length that is not positive.
+    photograph, '' when nobody says; photographs of one body, size and focal length have one camera. spreads: standard
+    deviations of params, of source 'queries'; () of others. Raises ValueError for an unknown model, a wrong number of
+    parameters, a size or a focal length that is not positive.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Camera:
     params: tuple[float, ...]
     source: str = "given"
     body: str = ""
+    spreads: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:

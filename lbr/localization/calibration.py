@@ -53,8 +53,9 @@ def calibrate(found: Sequence[Estimated]) -> tuple[Camera, int] | None:
     agreeing = int(np.count_nonzero(weight >= HALF))
     params = means + joined * unit
     spread = np.sqrt(np.diag(np.linalg.inv(information))) * unit
-    camera = replace(found[0].camera, params=tuple(params), source="queries")
-    sure = bool((spread[_is_focal(camera)] <= MAX_FOCAL_STD * params[_is_focal(camera)]).all())
+    camera = replace(found[0].camera, params=tuple(params), source="queries", spreads=tuple(spread))
+    of_focal = np.isinf(likely(found[0].camera)[1])
+    sure = bool((spread[of_focal] <= MAX_FOCAL_STD * params[of_focal]).all())
     return (camera, agreeing) if agreeing >= FEWEST and sure and is_plausible(camera) else None
 
 
@@ -73,7 +74,3 @@ def _beyond(information: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np
     values, vectors = np.linalg.eigh(information - before)
     vectors, values = vectors[:, values > 0], values[values > 0]
     return (vectors * values) @ vectors.T, vectors @ vectors.T
-
-
-def _is_focal(camera: Camera) -> np.ndarray:
-    return np.isinf(likely(camera)[1])

@@ -31,11 +31,11 @@ def pose_covariance(
     them, and the residuals do not tell. So B has another part: in each cell of a photograph, CELLS along its longer
     side, all keypoints have an error in common, `common` times the usual one. 0: each errs for itself.
 
-    Intrinsics that nobody gave are parameters as well, likely as `intrinsics.likely` has it, and what they leave open
-    is in the pose's covariance.
+    Intrinsics that nobody gave, or other photographs alone, are parameters as well, likely as `intrinsics.likely` has
+    it, and what they leave open is in the pose's covariance.
     """
-    origin = round_origin(points3d)
-    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, not camera.is_known)
+    origin, unsure = round_origin(points3d), not camera.is_known or bool(camera.spreads)
+    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, unsure)
     return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
 
 

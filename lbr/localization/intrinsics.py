@@ -30,7 +30,10 @@ TINY = 1e-12
 
 def likely(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """float64 [P], [P]: means and standard deviations of a camera's parameters before a photograph was looked at; of
-    focal lengths nothing is known, so they have the present ones and infinity."""
+    focal lengths nothing is known, so they have the present ones and infinity. Where other photographs of the camera
+    tell them, what these tell."""
+    if camera.spreads:
+        return np.array(camera.params), np.array(camera.spreads)
     names, (width, height) = MODELS[camera.model], camera.size
     middle = {"cx": width / 2, "cy": height / 2}
     spread = {name: SPREAD_POINT * max(camera.size) for name in PRINCIPAL_POINT} | dict.fromkeys(FOCAL, np.inf)

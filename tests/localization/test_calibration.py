@@ -103,3 +103,19 @@ def test_photographs_tell_their_camera_together():
 def test_what_a_photograph_is_unsure_of_is_what_it_is_off_by():
     errors = [(np.array(one.camera.params) - TRUE.params) / np.sqrt(np.diag(one.covariance)) for one in photographs(9)]
     assert 0.3 < np.sqrt(np.mean(np.square(errors))) < 1.7
+
+
+def test_what_is_left_open_of_a_camera_is_in_the_covariance_of_its_poses():
+    """A focal length that is 1 % unsure moves a pose of a flat scene by about 1 % of its distance."""
+    points = box_points(500) * [1.0, 1.0, 0.01]
+    pose = arc_poses(1)[0]
+    xy, index = visible(TRUE, pose, points)
+    order = np.arange(len(index))
+    pairs = Correspondences(order, order, xy, points[index], order, np.zeros(len(order), np.int64))
+    stds = []
+    for spreads in ((), (5.6, 1e-3, 1e-3, 1e-5)):
+        found = estimate_pose(pairs, replace(TRUE, source="queries", spreads=spreads), PnpSettings(), seed=0)
+        assert found.camera.spreads == spreads
+        stds.append(found.position_std)
+    distance = np.linalg.norm(pose.centre)
+    assert stds[0] < 1e-4 * distance and stds[1] == pytest.approx(0.01 * distance, rel=0.2)
