@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from lbr.errors import DataError
 from lbr.geometry.camera import camera_of_fields
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import ImageFolder
@@ -41,15 +39,8 @@ def with_cameras_of_queries(
     Queries are of one camera where their EXIF says so; without EXIF those of one folder and size are taken for it, and
     whoever disagrees keeps its own. Where most have the intrinsics of the map's photographs, they are of its camera.
     """
-    groups: dict[tuple[Camera, str], list[Query]] = {}
-    for query in queries:
-        if query.camera is None:
-            with suppress(DataError):  # a broken file: its record says so
-                camera = camera_of_photograph(images.path(query.name))
-                folder = "" if camera.body else str(PurePosixPath(query.name).parent)
-                groups.setdefault((camera, folder), []).append(query)
     again: dict[str, Again] = {}
-    for (said, _), members in groups.items():
+    for said, members in _of_one_camera(queries, records, images):
         trusted = [records[query.name] for query in members if records[query.name]["status"] in TRUSTED]
         told = [one for one in map(_estimated, trusted) if one is not None]
         found = calibrate(told) if 2 * len(told) > len(trusted) else None
@@ -57,6 +48,20 @@ def with_cameras_of_queries(
             camera, num = replace(found[0], body=said.body), found[1]
             again |= {f"{query.name} again": Again(query, records[query.name], camera, num) for query in members}
     return again
+
+
+def _of_one_camera(
+    queries: Sequence[Query], records: Mapping[str, Record], images: ImageFolder
+) -> list[tuple[Camera, list[Query]]]:
+    """What photographs say of their camera, and those that say the same; without queries that could not be read, whose
+    records have no camera."""
+    groups: dict[tuple[Camera, str], list[Query]] = {}
+    for query in queries:
+        if query.camera is None and records[query.name]["camera"] is not None:
+            camera = camera_of_photograph(images.path(query.name))
+            folder = "" if camera.body else str(PurePosixPath(query.name).parent)
+            groups.setdefault((camera, folder), []).append(query)
+    return [(camera, members) for (camera, _), members in groups.items()]
 
 
 def _estimated(record: Record) -> Estimated | None:

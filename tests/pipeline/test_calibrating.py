@@ -74,7 +74,7 @@ def test_a_weak_query_tells_nothing_but_is_localized_again(tmp_path: Path):
     for name in names:
         photograph(tmp_path / name)
     found = records(names)
-    found[names[0]]["status"], found[names[1]] = "weak", {**found[names[1]], "status": "failed", "camera": None}
+    found[names[0]]["status"] = found[names[1]]["status"] = "weak"
     one, *_ = (made := again(tmp_path, found)).values()
     assert len(made) == 6 and one.num == 4
 
@@ -87,12 +87,13 @@ def test_where_most_have_the_intrinsics_of_the_map_the_camera_is_the_maps(tmp_pa
     assert len(again(tmp_path, records(own) | records(other[:3], own=False))) == 7
 
 
-def test_queries_with_intrinsics_and_those_that_cannot_be_read_are_left_alone(tmp_path: Path):
+def test_queries_with_intrinsics_and_those_that_could_not_be_read_are_left_alone(tmp_path: Path):
     names = [f"a/{i}.jpg" for i in range(6)]
     for name in names[1:]:
         photograph(tmp_path / name)
-    found = again(tmp_path, records(names), {names[1]: TRUE})
-    assert [one.query.name for one in found.values()] == names[2:]
+    made = records(names)
+    made[names[0]] |= {"status": "failed", "camera": None}
+    assert [one.query.name for one in again(tmp_path, made, {names[1]: TRUE}).values()] == names[2:]
 
 
 @dataclass
@@ -147,16 +148,19 @@ def test_photographs_of_an_unknown_camera_are_localized_with_what_they_tell_of_i
         image.crop((0, 0, image.width, image.height - 20)).save(cut)
     for name in scene.queries:
         (own_scene / "images" / name).unlink()
+    whole = next((own_scene / "images/query").glob("cut-*"))
+    (own_scene / "images/query/broken.png").write_bytes(whole.read_bytes()[:2000])
     (own_scene / "queries.txt").unlink()
     config = ["--config", str(write_config(tmp_path, own_scene)), "dataset.queries=null", "dataset.ground_truth=null"]
-    assert main(["run", *config]) == 0
+    assert main(["run", *config]) == 1, "one of them is cut off"
     assert "; 10 once more, with intrinsics of a camera that they told together" in capsys.readouterr().out
-    together = read_localizations(tmp_path / "work/runs/default/localizations.jsonl")
+    broken, *together = read_localizations(tmp_path / "work/runs/default/localizations.jsonl")
+    assert broken["status"] == "failed"
     for record in together:
         assert record["status"] == "refined" and record["camera"]["source"] == "queries"
         assert record["camera"]["params"] == pytest.approx([450, 240, 180, 0.02], abs=4)
-    assert main(["localize", *config, "run=alone", "localization.calibrate=false"]) == 0
-    alone = read_localizations(tmp_path / "work/runs/alone/localizations.jsonl")
+    assert main(["localize", *config, "run=alone", "localization.calibrate=false"]) == 1
+    _, *alone = read_localizations(tmp_path / "work/runs/alone/localizations.jsonl")
     assert {record["camera"]["source"] for record in alone} == {"guess"}
 
     def worst(found: list[dict]) -> float:
