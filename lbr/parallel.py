@@ -10,6 +10,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
+from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -22,6 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _of_torch: list[int] = []  # limits of its threads that were set and not applied yet
+_applying = Lock()  # of several workers that import torch at once none goes on before the limit holds
 
 
 class ParallelSettings(Settings):
@@ -79,9 +81,10 @@ def limit_threads(threads: int, of_torch: int | None = None) -> None:
 
 def limit_torch() -> None:
     """The limit that was set before torch was imported, for whoever imports it; nothing where there is none left."""
-    if _of_torch:
-        sys.modules["torch"].set_num_threads(_of_torch.pop())
-        _of_torch.clear()
+    with _applying:
+        if _of_torch:
+            sys.modules["torch"].set_num_threads(_of_torch.pop())
+            _of_torch.clear()
 
 
 @contextmanager

@@ -30,10 +30,9 @@ class Camera:
 
     `source` says where the focal length comes from: 'given', 'map' (of db photographs of the same camera, refined with
     the map), 'queries' (of queries of the same camera, estimated together), 'exif' or 'guess'; the last two let the
-    localizer estimate it anew. body: which camera took the
-    photograph, '' when nobody says; photographs of one body, size and focal length have one camera. spreads: standard
-    deviations of params, of source 'queries'; () of others. Raises ValueError for an unknown model, a wrong number of
-    parameters, a size or a focal length that is not positive.
+    localizer estimate it anew. body: which camera took the photograph, '' when nobody says; photographs of one body,
+    size and focal length have one camera. spreads: standard deviations of params, of source 'queries'; () of others.
+    Raises ValueError for an unknown model, a wrong number of parameters, a size or a focal length that is not positive.
     """
 
     model: str

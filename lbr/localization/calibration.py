@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -42,19 +43,18 @@ def calibrate(found: Sequence[Estimated]) -> tuple[Camera, int] | None:
     means, unit, before = _before([one.camera for one in found])
     own = np.array([(np.array(one.camera.params) - means) / unit for one in found])
     inverse = np.linalg.inv(np.array([one.covariance / np.outer(unit, unit) for one in found]))
-    told = [_beyond(information, before) for information in inverse]
+    told, right = (np.stack(part) for part in zip(*map(partial(_beyond, before), inverse, own), strict=True))
     weight = np.ones(len(found))
     for _ in range(ROUNDS):
-        information = before + sum(w * added for w, (added, _) in zip(weight, told, strict=True))
-        right = sum(w * kept @ (all_ @ x) for w, (_, kept), all_, x in zip(weight, told, inverse, own, strict=True))
-        joined = np.linalg.solve(information, right)
+        information = before + np.einsum("n,nij->ij", weight, told)
+        joined = np.linalg.solve(information, weight @ right)
         distance = np.einsum("ni,nij,nj->n", own - joined, inverse, own - joined)
         weight = FAR / np.maximum(distance, FAR)
     agreeing = int(np.count_nonzero(weight >= HALF))
     params = means + joined * unit
     spread = np.sqrt(np.diag(np.linalg.inv(information))) * unit
     camera = replace(found[0].camera, params=tuple(params), source="queries", spreads=tuple(spread))
-    of_focal = np.isinf(likely(found[0].camera)[1])
+    of_focal = np.diag(before) == 0
     sure = bool((spread[of_focal] <= MAX_FOCAL_STD * params[of_focal]).all())
     return (camera, agreeing) if agreeing >= FEWEST and sure and is_plausible(camera) else None
 
@@ -68,9 +68,9 @@ def _before(cameras: Sequence[Camera]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.where(of_focal, 0.0, means), unit, np.diag(np.where(of_focal, 0.0, 1.0))
 
 
-def _beyond(information: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a photograph tells beyond what was likely before, [P, P], and the projection [P, P] on the directions in
-    which it does."""
+def _beyond(before: np.ndarray, information: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a photograph tells beyond what was likely before: information [P, P], and that times its estimate [P], in
+    the directions in which it tells more."""
     values, vectors = np.linalg.eigh(information - before)
     vectors, values = vectors[:, values > 0], values[values > 0]
-    return (vectors * values) @ vectors.T, vectors @ vectors.T
+    return (vectors * values) @ vectors.T, vectors @ (vectors.T @ (information @ own))

@@ -34,19 +34,25 @@ def pose_covariance(
     Intrinsics that nobody gave, or other photographs alone, are parameters as well, likely as `intrinsics.likely` has
     it, and what they leave open is in the pose's covariance.
     """
-    origin, unsure = round_origin(points3d), not camera.is_known or bool(camera.spreads)
-    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, unsure)
-    return _about_zero(_sandwich(pairs, loss_scale_px, common), pose.R @ origin)
+    covariance, origin = _of_unknowns(camera, pose, points2d, points3d, loss_scale_px, common)
+    return _about_zero(covariance, pose.R @ origin)
 
 
 def intrinsics_covariance(
     camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray, loss_scale_px: float
 ) -> np.ndarray | None:
     """float64 [P, P] of a camera's parameters that were estimated with the pose; None as of `pose_covariance`."""
-    origin = round_origin(points3d)
-    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, True)
-    covariance = _sandwich(pairs, loss_scale_px, COMMON)
+    covariance, _ = _of_unknowns(camera, pose, points2d, points3d, loss_scale_px, COMMON)
     return None if covariance is None else covariance[6:, 6:]
+
+
+def _of_unknowns(
+    camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray, loss_scale_px: float, common: float
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The covariance of the pose and of intrinsics that are not sure, and the zero [3] of the world that it is of."""
+    origin, unsure = round_origin(points3d), not camera.is_known or bool(camera.spreads)
+    pairs = _linearised(camera, Pose.identity(), pose.about(origin), points2d, points3d - origin, unsure)
+    return _sandwich(pairs, loss_scale_px, common), origin
 
 
 def rig_covariance(

@@ -15,6 +15,7 @@ from scipy.ndimage import convolve, minimum_filter
 
 from lbr.geometry.camera import Camera
 from lbr.io.colmap import ModelArrays, cam_from_img, img_from_cam
+from lbr.mapping.map import sightings
 
 CELLS = 24  # of the longer side of an image
 BEFORE, BEHIND = 0.85, 1.15  # times the depth of what an image sees; level is between them
@@ -36,28 +37,25 @@ class CoObservation:
     shared: np.ndarray
     points: np.ndarray
 
+    @property
+    def by_both(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cells of i and j, symmetric, in which both see a point, and in which both see one or should."""
+        shared, should = self.shared, self.shared + self.level + self.before
+        return shared + shared.T, should + should.T
+
 
 def co_observation(model: ModelArrays) -> CoObservation:
     """Compare each image of a model with each; memory grows with the square of their number."""
-    seen = _sightings(model)
-    rows = [_row(model, seen, image) for image in range(len(model.names))]
+    seen = sightings(model.offsets, model.point_index, len(model.points)).astype(np.float32)
+    seen_by = seen.T.tocsr()
+    rows = [_row(model, seen_by, image) for image in range(len(model.names))]
     before, level, shared = (np.stack(kind) for kind in zip(*rows, strict=True))
     np.fill_diagonal(shared, 0)
-    return CoObservation(before, level, shared, (seen.T @ seen).toarray())
+    return CoObservation(before, level, shared, (seen @ seen_by).toarray())
 
 
-def _sightings(model: ModelArrays) -> sparse.csr_matrix:
-    """float32 CSR [P, I]: 1 where an image sees a point."""
-    seen = model.point_index >= 0
-    images = np.repeat(np.arange(len(model.names)), np.diff(model.offsets))[seen]
-    shape = (len(model.points), len(model.names))
-    sightings = sparse.csr_matrix((np.ones(len(images), np.float32), (model.point_index[seen], images)), shape)
-    sightings.data[:] = 1  # an image that observes a point twice still sees it once
-    return sightings
-
-
-def _row(model: ModelArrays, sightings: sparse.csr_matrix, image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts of the image's cells, before, level and shared, float32 [I] each."""
+def _row(model: ModelArrays, seen_by: sparse.csr_matrix, image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Counts of the image's cells, before, level and shared, float32 [I] each. seen_by: [P, I], 1 where it is."""
     points, depth, cell, shape = _in_view(model, image)
     observed = model.point_index[model.offsets[image] : model.offsets[image + 1]]
     own = np.isin(points, observed[observed >= 0])
@@ -69,7 +67,7 @@ def _row(model: ModelArrays, sightings: sparse.csr_matrix, image: int) -> tuple[
     def cells(chosen: np.ndarray, least: int) -> np.ndarray:
         """In how many cells each image has so many of the chosen points."""
         entries = np.ones(np.count_nonzero(chosen), np.float32), (cell[chosen], points[chosen])
-        in_cell = sparse.csr_matrix(entries, (len(told), len(model.points))) @ sightings
+        in_cell = sparse.csr_matrix(entries, (len(told), len(model.points))) @ seen_by
         return np.bincount(in_cell.indices[in_cell.data >= least], minlength=len(model.names)).astype(np.float32)
 
     return cells(before, POINTS), cells(level, POINTS), cells(own, 1)

@@ -64,10 +64,9 @@ class _Evidence:
     def of(cls, found: CoObservation, member: np.ndarray) -> _Evidence:
         """member: float [I, K], 1 where an image is of a group."""
         linked = (found.points >= LINK_POINTS) & ~np.eye(len(member), dtype=bool)
-        both_should = found.shared + found.level + found.before
         return cls(
             found.before @ member, found.before.T @ member, (found.before + found.level) @ member, linked @ member,
-            *(member.T @ ((cells + cells.T) * linked) @ member for cells in (found.shared, both_should)),
+            *(member.T @ (cells * linked) @ member for cells in found.by_both),
         )  # fmt: skip
 
     def together(self, kept: int, gone: int) -> _Evidence:
@@ -109,7 +108,7 @@ def _groups(found: CoObservation, cohesion: float) -> np.ndarray:
     """Images that agree well with each other, at the mean: the group of each, int [I]."""
     if len(found.shared) == 1:
         return np.zeros(1, np.int64)
-    shared, both_should = (m + m.T for m in (found.shared, found.shared + found.level + found.before))
+    shared, both_should = found.by_both
     agreement = shared / np.maximum(both_should, SURE_CELLS[0])
     distance = 1 - agreement
     np.fill_diagonal(distance, 0)
@@ -137,7 +136,7 @@ def _contradict(evidence: _Evidence, part: np.ndarray, most: float, min_images: 
 
     def few(cells: np.ndarray) -> np.ndarray:
         """Of each part its images with the most cells, for each column: their sum [K, K]."""
-        return np.stack([np.sort(cells[i], 0)[len(i) - min(len(i), min_images - 1) :].sum(0) for i in images])
+        return np.stack([np.sort(cells[i], 0)[::-1][: min_images - 1].sum(0) for i in images])
 
     before, reached = (np.stack([cells[i].sum(0) for i in images]) for cells in (evidence.viewed, evidence.reached))
     filled = _share(before - np.maximum(few(evidence.viewed), few(evidence.placed).T), reached)

@@ -167,11 +167,20 @@ def build_map(
     )  # fmt: skip
 
 
+def sightings(offsets: np.ndarray, point_index: np.ndarray, num_points: int) -> sparse.csr_matrix:
+    """int32 CSR [I, P]: 1 where an image sees a point, from observations grouped by image (offsets [I+1]) of points or
+    of none (-1)."""
+    seen = point_index >= 0
+    images = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[seen]
+    shape = (len(offsets) - 1, num_points)
+    matrix = sparse.csr_matrix((np.ones(len(images), np.int32), (images, point_index[seen])), shape)
+    matrix.data[:] = 1  # an image that observes a point twice still sees it once
+    return matrix
+
+
 def covisibility(offsets: np.ndarray, point_index: np.ndarray, num_points: int) -> sparse.csr_matrix:
-    """int32 CSR [I, I]: how many points two images share, from observations grouped by image (offsets [I+1])."""
-    images = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    seen = sparse.csr_matrix((np.ones(len(images), np.int32), (images, point_index)), (len(offsets) - 1, num_points))
-    seen.data[:] = 1  # an image that observes a point twice still shares it once
+    """int32 CSR [I, I]: how many points two images share, from observations as of `sightings`."""
+    seen = sightings(offsets, point_index, num_points)
     shared = (seen @ seen.T).tocsr()
     shared.setdiag(0)
     shared.eliminate_zeros()

@@ -112,7 +112,8 @@ def _without_false_joins(
     left_out: list[Pair] = []
     for round_ in range(settings.false_joins.rounds + 1):
         models = _disjoint(reconstruct(), settings.min_model_size)
-        alike = [pair for model in models for pair in _false_pairs(model, pairs - set(left_out), settings.false_joins)]
+        left = pairs - set(left_out)
+        alike = [pair for model in models for pair in _false_pairs(model, left, settings.false_joins)]
         if not alike or round_ == settings.false_joins.rounds:
             break
         forget_pairs(database, alike)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from tqdm import tqdm
 
 from lbr.errors import ConfigError, DataError
@@ -67,11 +66,9 @@ def _choose(context: Context, work: Making) -> list[Pair]:
         return pairs_from_poses(dataset.poses, settings)
     if isinstance(settings, CovisibilityPairs) and dataset.model is not None:
         arrays = model_arrays(read_model(dataset.model))
-        seen = arrays.point_index >= 0
-        if not seen.any():
+        if not (arrays.point_index >= 0).any():
             raise DataError(f"{dataset.model}: has no points, so no covisibility; use pairs.name=poses")
-        offsets = np.concatenate([[0], np.cumsum(seen)])[arrays.offsets]
-        shared = covisibility(offsets, arrays.point_index[seen], len(arrays.points))
+        shared = covisibility(arrays.offsets, arrays.point_index, len(arrays.points))
         return pairs_from_covisibility(arrays.names, shared, settings)
     if isinstance(settings, PosePairs | CovisibilityPairs):
         raise ConfigError(

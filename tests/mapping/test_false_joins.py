@@ -24,9 +24,13 @@ GROUND = 150  # points of a Street that are on the ground, its last
 Observed = dict[str, tuple[np.ndarray, np.ndarray]]  # of each image pixels [N, 2], and which points they are [N]
 
 
-def observed(letter: str, facades: list[Facade], num: int = 12, first: int = 0) -> tuple[Observed, dict[str, Pose]]:
+def walked(facades: list[Facade]) -> Street:
+    return Street(facades, walk(12, (1, -11), (31, -11)), noise_m=0, points_per_m2=6)
+
+
+def observed(letter: str, facades: list[Facade], first: int = 0) -> tuple[Observed, dict[str, Pose]]:
     """A walk along a street. The points of its first facade are numbered from 0, the others from `first` on."""
-    street = Street(facades, walk(num, (1, -11), (31, -11)), noise_m=0, points_per_m2=6)
+    street = walked(facades)
     points, labels = street.points()
     house, rng = np.count_nonzero(labels == ALIKE.label), np.random.default_rng(len(letter) + first)
     seen, poses = {}, {}
@@ -54,7 +58,7 @@ def positions(*streets: tuple[list[Facade], int]) -> np.ndarray:
     """Where the points are, by number."""
     found = np.full((20000, 3), 1e3)
     for facades, first in streets:
-        points, labels = Street(facades, walk(12, (1, -11), (31, -11)), noise_m=0, points_per_m2=6).points()
+        points, labels = walked(facades).points()
         house = np.count_nonzero(labels == ALIKE.label)
         found[:house] = points[:house]
         found[house + first : len(points) - GROUND + first] = points[house:-GROUND]
@@ -68,8 +72,8 @@ def overlaid() -> tuple[Observed, dict[str, Pose]]:
     return {**a, **b}, {**poses_a, **poses_b}
 
 
-def parts_of(model: ModelArrays, settings: FalseJoinSettings = SETTINGS) -> list[set[str]]:
-    part, _ = consistent_parts(co_observation(model), settings)
+def parts_of(model: ModelArrays) -> list[set[str]]:
+    part, _ = consistent_parts(co_observation(model), SETTINGS)
     return sorted(({n for n, p in zip(model.names, part, strict=True) if p == k} for k in set(part)), key=min)
 
 

@@ -34,12 +34,12 @@ def photograph(path: Path, body: str = "") -> None:
     Image.new("RGB", (640, 480)).save(path, exif=exif)
 
 
-def records(names: list[str], status: str = "refined", own: bool = True) -> dict[str, dict[str, Any]]:
+def records(names: list[str], own: bool = True) -> dict[str, dict[str, Any]]:
     made = {}
     for name, one in zip(names, told(len(names))[0], strict=True):
         told_of_it = {"params": list(one.camera.params), "source": "guess", "covariance": one.covariance.tolist()}
         camera = WITHOUT | told_of_it if own else WITHOUT
-        made[name] = {"query": name, "status": status, "camera": camera, "counts": {}, "notes": []}
+        made[name] = {"query": name, "status": "refined", "camera": camera, "counts": {}, "notes": []}
     return made
 
 
