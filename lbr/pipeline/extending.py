@@ -26,6 +26,7 @@ from lbr.mapping.growth import View, grow
 from lbr.mapping.map import Map, open_map, write_map
 from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
 from lbr.parallel import parallel_map
+from lbr.pipeline.calibrating import LocalizeAgain, Record, with_cameras_of_queries
 from lbr.pipeline.changes import (
     EXTEND,
     IMAGES,
@@ -44,12 +45,12 @@ from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import LocalizeQuery, MaskSource, MatchImage, group_pairs
+from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource, MatchImage, group_pairs
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
 from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
 from lbr.retrieval.pairs import PosePairs, pairs_from_poses
 from lbr.retrieval.progressive import ProgressiveCandidates
-from lbr.types import Camera, LocalFeatures, Matches, Pose, Query, Status
+from lbr.types import Camera, LocalFeatures, Matches, Pose, Query
 
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
@@ -193,19 +194,34 @@ def _localize(
     worker = LocalizeQuery(
         searched, work.staging.query_features, work.images, _strict(context), config.seed, 1, shared
     )  # fmt: skip
+    records = _records(context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
+    posed = {n: (camera_of_fields(r["camera"]), poses_of([r])[n]) for n, r in records.items() if r["status"] in TRUSTED}
+    return posed, {
+        name: f"not localized in the map: {record['status']}, {record['reason']}"
+        for name, record in records.items()
+        if name not in posed
+    }
+
+
+def _records(
+    context: Context, worker: LocalizeQuery, images: ImageFolder, queries: Mapping[str, Query]
+) -> dict[str, Record]:
+    """What is found of the queries; of those of an unknown camera with what they tell of it together."""
+    parallel = context.config.parallel
     worker.open()
-    items = [(name, Query(name, known.get(name))) for name in names]
-    posed, failed = Posed(), dict[str, str]()
-    for (name, _), arrays in parallel_map(worker, items, config.parallel, "localize"):
-        if isinstance(arrays, Problem):
-            failed[name] = arrays.why
-            continue
-        record = json.loads(arrays["line"].tobytes())
-        if record["status"] in (Status.REFINED, Status.VERIFIED):
-            posed[name] = camera_of_fields(record["camera"]), poses_of([record])[name]
-        else:
-            failed[name] = f"not localized in the map: {record['status']}, {record['reason']}"
-    return posed, failed
+    alone = parallel_map(worker, list(queries.items()), parallel, "localize")
+    records = {name: _record(arrays) for (name, _), arrays in alone}
+    if not context.config.localization.calibrate:
+        return records
+    again = with_cameras_of_queries(list(queries.values()), records, images)
+    together = parallel_map(LocalizeAgain(worker), list(again.items()), parallel, "localize again")
+    return records | {item.query.name: _record(arrays) for (_, item), arrays in together}
+
+
+def _record(arrays: Arrays | Problem) -> Record:
+    if isinstance(arrays, Problem):
+        raise DataError(str(arrays))
+    return json.loads(arrays["line"].tobytes())
 
 
 def _strict(context: Context) -> LocalizationSettings:

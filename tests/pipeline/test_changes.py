@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lbr.cli import main
+from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
 from lbr.io.features_file import FeatureFile
@@ -263,6 +265,28 @@ def test_photographs_that_see_only_each_other_are_added_in_rounds(
     assert code == (0 if len(after) == len(names) else 1)
     for name in set(after.names) - set(kept):
         assert np.linalg.norm(after.pose(after.index_of(name)).centre - scene.poses[name].centre) < 0.15, "drift"
+
+
+def test_photographs_of_an_unknown_camera_are_added_with_what_they_tell_of_it_together(
+    base: Path, own: Path, scene: RenderedScene
+):
+    """Cut to another size, so that they are not the map's: their axis is 10 px off the middle."""
+    (own / "cut").mkdir()
+    for name in scene.queries:
+        image = Image.open(scene.root / "images" / name)
+        image.crop((0, 0, image.width, image.height - 20)).save(own / "cut" / Path(name).name)
+
+    def cameras(*rest: str) -> list[Camera]:
+        shutil.rmtree(own / "work")
+        shutil.copytree(base / "work", own / "work")
+        assert run(own, "extend", "--images", str(own / "cut"), *rest) == 0
+        found = open_map(work(own).map)
+        return [found.camera(found.index_of(f"cut/{Path(name).name}")) for name in scene.queries]
+
+    together, alone = cameras(), cameras("localization.calibrate=false")
+    assert len(together) >= 3 and len({camera.params for camera in together}) == 1
+    assert together[0].params == pytest.approx([450, 240, 180, 0.02], abs=4)
+    assert abs(together[0].focal[0] - 450) < max(abs(camera.focal[0] - 450) for camera in alone)
 
 
 class Killed(BaseException):
