@@ -20,6 +20,7 @@ ASIDE = np.array([[1.0, 0.6], [-1.0, -0.6]])  # directions in which nothing but 
 LEAST_ASIDE_PX = 30.0  # farther than a point's own surroundings look like it
 BLOCK = 65536  # numbers of descriptors compared at a time
 LEAST_PAIRS = 6  # fewer say nothing about chance
+SCALES = 2.0  # times nearer or farther than a frame saw a point: beyond that it is rarely found again
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Guide:
     count: np.ndarray
     descriptors: np.ndarray
     image: np.ndarray
+    distance: np.ndarray
     query: LocalFeatures
     tree: cKDTree
 
@@ -45,7 +47,7 @@ class Guide:
 class Guided:
     """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place.
 
-    in_view: points that were looked for.
+    in_view: points that were looked for, at about the scale at which a frame saw them.
     """
 
     pairs: Correspondences
@@ -62,9 +64,10 @@ def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     order = np.argsort(point, kind="stable")
     start = np.flatnonzero(np.diff(point[order], prepend=-1))
     points, count = point[order[start]], np.diff(start, append=len(order))
+    xyz, image = np.asarray(scene.points[points], np.float64), seen_in[order]
+    distance = np.linalg.norm(scene.centres[image] - np.repeat(xyz, count, axis=0), axis=1)
     return Guide(
-        points.astype(np.int64), np.asarray(scene.points[points], np.float64), start, count,
-        as_float32(scene.descriptors[observation[order]]), seen_in[order],
+        points.astype(np.int64), xyz, start, count, as_float32(scene.descriptors[observation[order]]), image, distance,
         with_float32(query), cKDTree(query.keypoints),
     )  # fmt: skip
 
@@ -101,7 +104,9 @@ def match_beyond_chance(
     last = int(gain.argmax())
     kept = cosine >= best[last]
     pairs = _correspondences(guide, point[kept], keypoint[kept])
-    return Guided(replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]), len(row))
+    return Guided(
+        replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]), _num_expected(guide, estimate, row)
+    )
 
 
 def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +117,17 @@ def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) ->
     if most_points is not None and len(row) > most_points:
         row = np.sort(row[np.argsort(-guide.count[row], kind="stable")[:most_points]])
     return xy[row], row
+
+
+def _num_expected(guide: Guide, estimate: PoseEstimate, row: np.ndarray) -> int:
+    """Of the points in view, row int64 [V], how many some frame saw from about as far as the pose does.
+
+    Along a street most points in view were seen, near by, from its other end: that they are not found says nothing.
+    """
+    which, observation = _observations(guide, row)
+    own = np.linalg.norm(estimate.pose.centre - guide.xyz[row], axis=1)
+    ratio = own[which] / guide.distance[observation]
+    return int(np.count_nonzero(np.bincount(which[(ratio <= SCALES) & (ratio >= 1 / SCALES)])))
 
 
 def _mutual(

@@ -48,7 +48,7 @@ class Refined:
     """A refined pose and the pairs it is from.
 
     support: inliers that were found around the pose, less the number that a wrong place is expected to have as well.
-    in_view: points of the map that the pose has in view, those that were looked for.
+    in_view: points of the map that the pose has in view at about the scale at which a frame saw them.
     """
 
     estimate: PoseEstimate

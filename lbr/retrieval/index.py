@@ -57,6 +57,11 @@ class InstanceIndex:
         return sparse.csr_matrix((self.shares, self.instances, self.offsets), (len(self), self.num_classes))
 
     @cached_property
+    def labelled(self) -> np.ndarray:
+        """float32 [I]: the share of each image that its instances fill."""
+        return np.asarray(self.areas.sum(axis=1)).ravel()
+
+    @cached_property
     def by_instance(self) -> sparse.csc_matrix:
         """float32 CSC [I, C]: the same, to be read instance by instance."""
         return self.areas.tocsc()

@@ -17,6 +17,7 @@ from lbr.retrieval.index import InstanceIndex
 from lbr.settings import ConfigPath, Settings
 from lbr.types import Candidates, RecognisedInstances
 
+LEAST_LABELLED = 0.1  # of a db image: where less of it is labelled, what it does not show says nothing
 _named = partial(Candidates, (), ())  # a step whose images are not chosen yet
 
 
@@ -137,9 +138,8 @@ def instance_overlap(index: InstanceIndex, query: RecognisedInstances) -> np.nda
     total = areas.sum()
     if total <= 0:
         return np.zeros(len(index))
-    of_images = np.asarray(index.areas.sum(axis=1)).ravel()
     shared = index.areas.sqrt() @ np.sqrt(areas)
-    return shared / np.sqrt(total * np.maximum(of_images, 1e-9))
+    return shared / np.sqrt(total * np.maximum(index.labelled, 1e-9))
 
 
 def instances_shown(index: InstanceIndex, query: RecognisedInstances) -> np.ndarray | None:
@@ -165,5 +165,7 @@ def _with_images(
     step: Candidates, index: InstanceIndex, images: np.ndarray, likeness: np.ndarray, shown: np.ndarray | None = None
 ) -> Candidates:
     names, scores = tuple(index.names[i] for i in images), tuple(float(s) for s in likeness[images])
-    shares = () if shown is None else tuple(float(s) for s in shown[images])
-    return replace(step, names=names, scores=scores, shown=shares)
+    if shown is None:
+        return replace(step, names=names, scores=scores)
+    told = np.where(index.labelled[images] >= LEAST_LABELLED, shown[images], np.nan)
+    return replace(step, names=names, scores=scores, shown=tuple(told.tolist()))

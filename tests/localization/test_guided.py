@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,17 @@ def test_most_points_are_those_seen_most(world: ExactWorld, scene: Map):
     assert len(found.pairs) <= 30
     count = dict(zip(guide.points.tolist(), guide.count.tolist(), strict=True))
     assert {count[p] for p in found.pairs.point_index.tolist()} == {2}
+
+
+def test_points_seen_from_much_nearer_or_farther_are_not_expected(world: ExactWorld, scene: Map):
+    """A third of them at the scale at which they were seen, a third nearer and a third farther than by twice."""
+    guide = make_guide(scene, world.features(POSE), np.arange(len(scene)))
+    estimate = PoseEstimate(POSE, np.ones(0, bool), None, CAMERA)
+    found = match_beyond_chance(guide, estimate, 4.0, 1.0)
+    times = np.repeat(np.array([1.0, 0.3, 4.0])[np.arange(len(guide.points)) % 3], guide.count)
+    changed = match_beyond_chance(replace(guide, distance=guide.distance * times), estimate, 4.0, 1.0)
+    assert changed.in_view == pytest.approx(found.in_view / 3, rel=0.1)
+    assert len(changed.pairs) == len(found.pairs), "they are looked for all the same"
 
 
 def test_too_few_say_nothing(world: ExactWorld, scene: Map):

@@ -333,11 +333,13 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
         assert said == "; instance 1 looks like 2, and its place was verified as well"
 
 
-@pytest.mark.parametrize("shown, status", [(0.05, Status.WEAK), (0.2, Status.REFINED), (None, Status.REFINED)])
+@pytest.mark.parametrize("shown, status", [
+    (0.05, Status.WEAK), (0.2, Status.REFINED), (None, Status.REFINED), (np.nan, Status.REFINED),
+])  # fmt: skip
 def test_the_fallback_is_doubted_where_nothing_is_that_was_recognised(
     two_places: TwoPlaces, shown: float | None, status: Status
 ):
-    """Nothing of it is known where nothing was recognised; and a step of an instance shows that."""
+    """Nothing of it is known where nothing was recognised or labelled; and a step of an instance shows that."""
     for instance in (0, 1):
         step = Candidates(("here",), (0.0,), "", instance=instance, shown=() if shown is None else (shown,))
         found = Comparing(two_places.world.map())(two_places.query({"here": 60}, {}), step)

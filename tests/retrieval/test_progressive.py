@@ -87,6 +87,13 @@ def test_what_stands_beside_an_instance_tells_it_from_its_twin():
     assert instances_shown(twins, query_of({}, NOTHING)) is None
 
 
+def test_an_image_with_next_to_no_labels_says_nothing_of_what_was_recognised():
+    sparse = index_of({"a": {1: 0.5}, "b": {2: 0.1}, "c": {2: 0.05}, "d": {}})
+    (_, fallback) = progressive_search(sparse, query_of({1: 0.6}, NOTHING), options(fallback_per_step=9))
+    told = dict(zip(fallback.names, fallback.shown, strict=True))
+    assert told["b"] == 0.0 and np.isnan([told["c"], told["d"]]).all()
+
+
 def test_an_instance_whose_images_were_all_compared_makes_no_step():
     found = search(STREET, query_of({1: 0.3, 2: 0.2, 3: 0.1}), images_per_step=4)
     assert found == [("instance 1", "abde"), ("instance 2", "c"), ("instance 3", "f")]
