@@ -19,7 +19,8 @@ class VerificationSettings(Settings):
     some as well: the street drive needs 0.5.)
     min_support: instead of the first two, a pose is refined from hopeful_inliers on, and verified with so many inliers
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
-    min_significance: and with so many of them over the square root of the points in view (`Refined.significance`).
+    min_significance: and with so many of them over the square root of the points in view (`Refined.significance`), or,
+    where few points are, with min_found of them: of 36 no pose would reach 5 before it found all but six.
     sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
     compared with what one more step finds, of a rival (rival_evidence) or, where not the first step found the pose, of
     the fallback; the more significant one is taken.
@@ -35,6 +36,7 @@ class VerificationSettings(Settings):
     fallback_inliers: int | None = Field(default=None, ge=4, description="min_inliers of the fallback's steps: nv_th")
     weak_image_inliers: int = Field(default=0, ge=0, description="a pose with fewer from its best image is none")
     min_significance: float = Field(default=0.0, ge=0, description="beside min_support")
+    min_found: float = Field(default=0.5, gt=0, description="share of the points in view that is as good")
     sure_significance: float | None = Field(default=None, gt=0, description="null: the first pose verified is taken")
     rival_evidence: float = Field(
         default=0.0, ge=0, description="if that is for an instance with this share of the evidence for the pose's own"
@@ -78,7 +80,8 @@ class Attempt:
         """Whether refinement finds more than at a wrong place, where that is what verifies."""
         if limits.min_support is None:
             return True
-        return self.support >= limits.min_support and self.significance >= limits.min_significance
+        tells = self.significance >= limits.min_significance or self.found >= limits.min_found
+        return self.support >= limits.min_support and tells
 
     @property
     def kept(self) -> float:
@@ -89,6 +92,11 @@ class Attempt:
     def support(self) -> float:
         """Inliers after refinement beyond those of chance."""
         return self.refined.support if self.refined else 0.0
+
+    @property
+    def found(self) -> float:
+        """The support as a share of the points in view."""
+        return self.refined.support / max(self.refined.in_view, 1) if self.refined else 0.0
 
     @property
     def significance(self) -> float:

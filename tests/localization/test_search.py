@@ -228,10 +228,15 @@ def test_a_pose_of_little_support_is_compared_with_one_more_step(
     assert [step.outcome == "accepted" for step in found.steps] == [False, True][-taken:]
 
 
-@pytest.mark.parametrize("wanted, status", [(2.0, Status.REFINED), (6.0, Status.WEAK)])
-def test_support_has_to_stand_out_from_what_is_in_view(two_places: TwoPlaces, wanted: float, status: Status):
-    """45 of 150 points of the place are found, which is 3.7 in significance."""
-    limits = {"min_support": 16, "hopeful_inliers": 8, "min_significance": wanted, "weak_inliers": 8}
+@pytest.mark.parametrize("wanted, share, status", [
+    (2.0, 0.5, Status.REFINED), (6.0, 0.5, Status.WEAK), (6.0, 0.25, Status.REFINED),
+])  # fmt: skip
+def test_support_has_to_stand_out_from_what_is_in_view(
+    two_places: TwoPlaces, wanted: float, share: float, status: Status
+):
+    """45 of 150 points of the place are found, which is 3.7 in significance, and 0.3 of them."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "weak_inliers": 8}
+    limits |= {"min_significance": wanted, "min_found": share}
     compare = Comparing(two_places.world.map(), settings(verification=limits))
     found = compare(two_places.query({"here": 45}, {}), Steps(["here"]))
     assert found.status is status
