@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from lbr.matching.descriptors import as_float32
+from lbr.matching.epipolar import GuidedSettings
 from lbr.settings import Settings
 from lbr.types import LocalFeatures, Matches
 
@@ -23,12 +24,14 @@ TOLERANCE = np.float32(1e-4)  # of cosines in float16 descriptors
 
 class NearestSettings(Settings):
     """mutual: both are each other's nearest. ratio: largest distance ratio of first to second neighbour (Lowe 2004).
-    max_distance: largest L2 distance of unit descriptors, 0..2."""
+    max_distance: largest L2 distance of unit descriptors, 0..2. guided: db images whose poses are given are matched
+    along their epipolar lines, where the first three do not count; null: they are not."""
 
     name: Literal["nearest"] = "nearest"
     mutual: bool = True
     ratio: float | None = Field(default=None, gt=0, le=1)
     max_distance: float | None = Field(default=None, gt=0, le=2)
+    guided: GuidedSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,8 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import write_matches
 from lbr.io.text_lists import Problem, read_pairs, write_pairs
 from lbr.mapping.map import covisibility
+from lbr.mapping.triangulation import TriangulationSettings
+from lbr.matching.nearest import NearestSettings
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import Arrays, MatchImage, group_pairs
 from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, making
@@ -27,6 +29,7 @@ from lbr.retrieval.pairs import (
     pairs_from_poses,
 )  # fmt: skip
 from lbr.retrieval.vlad import global_descriptors, visual_words
+from lbr.types import Camera, Pose
 
 WORD_IMAGES = 400  # images whose descriptors choose the visual words
 
@@ -98,7 +101,10 @@ def match(context: Context) -> list[Report]:
             "matcher.name=instancewise: db images are matched without labels, before there is a map; "
             "set localization.matcher.name for the matching of queries"
         )
+    views = _views(context)
     inputs = {**identities(workspace.db_features, workspace.pairs), **weights_digest(settings)}
+    if views:
+        inputs["model"] = digest_files(context.dataset.model_files)
     recipe = Recipe("match", context.dump("matcher"), inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
@@ -120,7 +126,16 @@ def match(context: Context) -> list[Report]:
                 )
 
         write_matches(output, items())
-        return f"{total:,} matches of {len(pairs):,} pairs"
+        return f"{total:,} matches of {len(pairs):,} pairs{', along epipolar lines' if views else ''}"
 
-    worker = MatchImage((workspace.db_features,), settings)
+    worker = MatchImage((workspace.db_features,), settings, views)
     return [make_of_items(context, output, recipe, group_pairs(pairs), worker, pack)]
+
+
+def _views(context: Context) -> dict[str, tuple[Camera, Pose]]:
+    """Cameras and poses by which db images are matched; none where they are not, or poses are yet to be found."""
+    settings, dataset = context.config.matcher, context.dataset
+    guided = isinstance(settings, NearestSettings) and settings.guided is not None
+    if not guided or dataset.poses is None or not isinstance(context.config.reconstruction, TriangulationSettings):
+        return {}
+    return {name: (dataset.cameras[name], pose) for name, pose in dataset.poses.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -25,8 +25,11 @@ from lbr.io.text_lists import Problem
 from lbr.localization.cameras import SharedCamera
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
+from lbr.mapping.verification import essential_matrix, normalised_rays
 from lbr.matching import Matcher, MatcherConfig, make_matcher
 from lbr.matching.descriptors import with_float32
+from lbr.matching.epipolar import TwoViews, match_along_lines
+from lbr.matching.nearest import NearestSettings
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import Asked, SearchedScene
@@ -183,10 +186,14 @@ class ReadMask(Worker[Path]):
 
 @dataclass
 class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
-    """(first image, its partners) -> arrays of their matches; the first feature file that has an image counts."""
+    """(first image, its partners) -> arrays of their matches; the first feature file that has an image counts.
+
+    views: cameras and poses of the images, where they are matched along epipolar lines.
+    """
 
     features: tuple[Path, ...]
     config: MatcherConfig
+    views: Mapping[str, tuple[Camera, Pose]] = field(default_factory=dict)
 
     @cached_property
     def files(self) -> list[FeatureFile]:
@@ -206,7 +213,20 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
     def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item
         a = with_float32(self.read(first))
-        return matches_to_arrays({b: self.matcher.match(a, with_float32(self.read(b))) for b in partners})
+        guided = self.config.guided if isinstance(self.config, NearestSettings) and self.views else None
+        if guided is None:
+            return matches_to_arrays({b: self.matcher.match(a, with_float32(self.read(b))) for b in partners})
+        found = {}
+        for partner in partners:
+            b = with_float32(self.read(partner))
+            found[partner] = match_along_lines(a, b, self._two_views(first, a, partner, b), guided)
+        return matches_to_arrays(found)
+
+    def _two_views(self, first: str, a: LocalFeatures, second: str, b: LocalFeatures) -> TwoViews:
+        (camera_a, pose_a), (camera_b, pose_b) = self.views[first], self.views[second]
+        rays = normalised_rays(camera_a, a.keypoints), normalised_rays(camera_b, b.keypoints)
+        focal = float(np.mean([camera_a.focal, camera_b.focal]))
+        return TwoViews(*rays, essential_matrix(pose_b @ pose_a.inverse()), focal)
 
 
 @dataclass

@@ -1,0 +1,96 @@
+"""Matching along epipolar lines: of two photographs whose poses are known, only what lies near each other's lines is
+compared (COLMAP calls it guided matching), and kept as far as chance does not explain it.
+
+Few keypoints are near a line, so that the best of them needs not stand out from all the others of the photograph, as
+the ratio test wants. What it needs is to be as alike as hardly any other keypoint is: how often wrong ones would be is
+known from those off the line (a contrario: Moisan and Stival, IJCV 2004; Rabin, Delon and Gousseau, IPOL 2009).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from lbr.matching.descriptors import as_float32
+from lbr.settings import Settings
+from lbr.types import LocalFeatures, Matches
+
+BLOCK_ROWS = 256  # 256 x 4096 float32 similarities are 4 MB: they stay in the cache between the passes
+NONE = np.float32(-2)  # below any cosine
+SURE = 3.0  # standard deviations of a count that must be gained, or two photographs show nothing in common
+
+
+class GuidedSettings(Settings):
+    """max_error_px: Sampson distance to the epipolar geometry within which keypoints are compared. caution: what a pair
+    by chance costs, where a right one gains 1; triangulation and the search find out many of them."""
+
+    max_error_px: float = Field(default=4.0, gt=0)
+    caution: float = Field(default=0.0, ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoViews:
+    """Keypoints of two photographs as rays, float32 [N, 3] and [M, 3] (x/z, y/z, 1), and what their poses say of them.
+
+    essential: float64 [3, 3], ray_b' E ray_a = 0 where both see one point. focal: pixels of one unit of the rays.
+    """
+
+    rays_a: np.ndarray
+    rays_b: np.ndarray
+    essential: np.ndarray
+    focal: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Nearest:
+    """For each row of a: the most alike row of b near its line, their cosine (-2 where none is near), the probability
+    that one of those near it is so alike by chance; for b: the best cosine."""
+
+    index: np.ndarray  # int64 [N]
+    cosine: np.ndarray  # float32 [N]
+    by_chance: np.ndarray  # float64 [N]
+    best_of_b: np.ndarray  # float32 [M]
+
+
+def match_along_lines(a: LocalFeatures, b: LocalFeatures, views: TwoViews, settings: GuidedSettings) -> Matches:
+    """Matches of a with b that agree with their poses, ordered by rows of a; scores are cosines.
+
+    Each is the other's most alike near its line. They are taken in the order in which chance explains them less, as
+    far as most is gained; of N rows, N times the probability of the last are to be expected by chance. There are none
+    where hardly more are found than that.
+    """
+    if not len(a) or not len(b):
+        return Matches.empty()
+    near = _nearest_along(as_float32(a.descriptors), as_float32(b.descriptors), views, settings.max_error_px)
+    rows = np.flatnonzero((near.cosine > NONE) & (near.cosine >= near.best_of_b[near.index]))
+    chance = np.sort(near.by_chance[rows])
+    count = np.arange(1, len(rows) + 1)
+    gain = count - (1 + settings.caution) * len(a) * chance
+    if not (gain > SURE * np.sqrt(count)).any():
+        return Matches.empty()
+    rows = rows[near.by_chance[rows] <= chance[gain.argmax()]]
+    return Matches(np.stack([rows, near.index[rows]], 1).astype(np.int32), near.cosine[rows])
+
+
+def _nearest_along(a: np.ndarray, b: np.ndarray, views: TwoViews, max_error_px: float) -> _Nearest:
+    lines_b = (views.rays_a @ views.essential.T).astype(np.float32)
+    lines_a = views.rays_b @ views.essential
+    steep = np.float32((max_error_px / views.focal) ** 2)
+    limit_a = steep * np.square(lines_b[:, :2]).sum(1)
+    limit_b = steep * np.square(lines_a[:, :2]).sum(1).astype(np.float32)
+    index, cosine, by_chance = np.empty(len(a), np.int64), np.empty(len(a), np.float32), np.empty(len(a))
+    best_of_b = np.full(len(b), NONE)
+    columns, rays = np.ascontiguousarray(b.T), np.ascontiguousarray(views.rays_b.T.astype(np.float32))
+    for start in range(0, len(a), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(a)))
+        cosines, distance = a[rows] @ columns, lines_b[rows] @ rays
+        near = np.square(distance, out=distance) <= limit_a[rows, None] + limit_b  # Sampson's, times its denominator
+        masked = np.where(near, cosines, NONE)
+        np.maximum(best_of_b, masked.max(axis=0), out=best_of_b)
+        index[rows] = masked.argmax(axis=1)
+        cosine[rows] = masked[np.arange(len(masked)), index[rows]]
+        as_alike = np.count_nonzero(cosines >= cosine[rows, None], axis=1) - 0.5
+        by_chance[rows] = np.count_nonzero(near, axis=1) * as_alike / len(b)
+    return _Nearest(index, cosine, by_chance, best_of_b)
