@@ -101,7 +101,7 @@ def match(context: Context) -> list[Report]:
             "matcher.name=instancewise: db images are matched without labels, before there is a map; "
             "set localization.matcher.name for the matching of queries"
         )
-    views = _views(context)
+    views, how = _views(context)
     inputs = {**identities(workspace.db_features, workspace.pairs), **weights_digest(settings)}
     if views:
         inputs["model"] = digest_files(context.dataset.model_files)
@@ -126,16 +126,17 @@ def match(context: Context) -> list[Report]:
                 )
 
         write_matches(output, items())
-        return f"{total:,} matches of {len(pairs):,} pairs{', along epipolar lines' if views else ''}"
+        return f"{total:,} matches of {len(pairs):,} pairs{how}"
 
     worker = MatchImage((workspace.db_features,), settings, views)
     return [make_of_items(context, output, recipe, group_pairs(pairs), worker, pack)]
 
 
-def _views(context: Context) -> dict[str, tuple[Camera, Pose]]:
-    """Cameras and poses by which db images are matched; none where they are not, or poses are yet to be found."""
+def _views(context: Context) -> tuple[dict[str, tuple[Camera, Pose]], str]:
+    """Cameras and poses by which db images are matched, none where they are not; and what is to be said of it."""
     settings, dataset = context.config.matcher, context.dataset
-    guided = isinstance(settings, NearestSettings) and settings.guided is not None
-    if not guided or dataset.poses is None or not isinstance(context.config.reconstruction, TriangulationSettings):
-        return {}
-    return {name: (dataset.cameras[name], pose) for name, pose in dataset.poses.items()}
+    if not isinstance(settings, NearestSettings) or settings.guided is None:
+        return {}, ""
+    if dataset.poses is None or not isinstance(context.config.reconstruction, TriangulationSettings):
+        return {}, ", not guided, as there are no poses yet"
+    return {name: (dataset.cameras[name], pose) for name, pose in dataset.poses.items()}, ", along epipolar lines"
