@@ -16,7 +16,6 @@ from lbr.geometry.camera import camera_of_fields
 from lbr.io.features_file import FeatureFile, add_features
 from lbr.io.files import remove
 from lbr.io.images import ImageFolder
-from lbr.io.matches_file import matches_from_arrays
 from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
 from lbr.io.text_lists import Problem, write_pairs
 from lbr.localization.localizer import LocalizationSettings
@@ -38,6 +37,7 @@ from lbr.pipeline.changes import (
 from lbr.pipeline.features import NOTHING_FAVOURED, extract_images
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import map_summary, reconstruct
+from lbr.pipeline.matching import matches_of
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
 from lbr.pipeline.prototyping import label_additions
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
@@ -45,7 +45,7 @@ from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource, MatchImage, group_pairs
+from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
 from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
 from lbr.retrieval.pairs import PosePairs, pairs_from_poses
@@ -299,15 +299,10 @@ def _matches(
     work: Extension, pairs: list[tuple[str, str]], sizes: dict[tuple[str, str], int]
 ) -> Iterator[tuple[tuple[str, str], Matches]]:
     """The matches of pairs; `sizes` takes in how many there are of each."""
-    worker = MatchImage(work.features, work.context.config.matcher)
-    items = list(group_pairs(pairs).items())
-    worker.open()
-    for (first, _), arrays in parallel_map(worker, items, work.context.config.parallel, "match"):
-        if isinstance(arrays, Problem):
-            raise DataError(str(arrays))
-        for second, found in matches_from_arrays(arrays).items():
-            sizes[first, second] = len(found)
-            yield (first, second), found
+    config = work.context.config
+    for pair, found in matches_of(work.features, config.matcher, pairs, config.parallel, "match"):
+        sizes[pair] = len(found)
+        yield pair, found
 
 
 def _inputs(work: Extension, added: Posed) -> dict[str, str]:

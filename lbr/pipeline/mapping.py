@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import Motion, SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
+from lbr.matching.nearest import NearestSettings
 from lbr.parallel import ParallelSettings
 from lbr.pipeline.changes import changes_of
+from lbr.pipeline.matching import matches_of
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.workspace import Making, Recipe, digest_files, making
 from lbr.retrieval.pairs import Pair
@@ -87,9 +89,9 @@ def _write_sfm(context: Context, features: FeatureFile, work: Making) -> None:
     keypoints, sift = _keypoints(context, features, names)
     with MatchFile(context.workspace.matches) as matches:
         if isinstance(settings, SfmSettings):
-            found, parallel = dict(_all_matches(matches)), context.config.parallel
-            motion = _from_motion(cameras, keypoints, found, sift, settings, seed, parallel)
-            models = motion.models
+            found = dict(_all_matches(matches))
+            motion = _from_motion(cameras, keypoints, found, sift, settings, seed, context.config.parallel)
+            models = _with_points_of_all(context, motion, keypoints, found, apart=sift is not None)
             _tell(motion, names, work)
         elif dataset.poses is None:
             raise ConfigError("reconstruction.name=triangulation needs dataset.model; use reconstruction.name=sfm")
@@ -120,18 +122,32 @@ def _from_motion(
     cameras: dict[str, Camera], keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches],
     posing: dict[str, np.ndarray] | None, settings: SfmSettings, seed: int, parallel: ParallelSettings,
 ) -> Motion:  # fmt: skip
-    """The models of structure from motion, one for each place. posing: the keypoints that make poses, where not all do;
-    points are made of all."""
+    """Structure from motion, by the keypoints `posing` where not all make poses."""
     chosen = {pair: found.indices for pair, found in matches.items()}
     if posing is not None:
         chosen = {(a, b): found[posing[a][found[:, 0]]] for (a, b), found in chosen.items()}
     chosen = {pair: found for pair, found in chosen.items() if len(found) >= settings.min_matches}
-    motion = structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
-    if posing is None:
-        return motion
-    left_out = set(motion.left_out)
-    kept = {pair: found for pair, found in matches.items() if pair not in left_out}
-    return replace(motion, models=[with_points_of_all(model, keypoints, kept, seed) for model in motion.models])
+    return structure_from_motion(cameras, keypoints, chosen, settings, seed, parallel)
+
+
+def _with_points_of_all(
+    context: Context, motion: Motion, keypoints: dict[str, np.ndarray], matches: dict[Pair, Matches], apart: bool
+) -> list[Any]:
+    """The models of structure from motion with points also of keypoints that made no poses (apart: there are such), and
+    of what guided matching finds with these."""
+    config, left_out, models = context.config, set(motion.left_out), []
+    guided = isinstance(config.matcher, NearestSettings) and config.matcher.guided is not None
+    if not guided and not apart:
+        return motion.models
+    for model in motion.models:
+        cameras, poses = posed_cameras(model)
+        found = {p: m for p, m in matches.items() if poses.keys() >= set(p) and p not in left_out}
+        if guided:
+            views = {name: (cameras[name], pose) for name, pose in poses.items()}
+            features, pairs = (context.workspace.db_features,), sorted(found)
+            found = dict(matches_of(features, config.matcher, pairs, config.parallel, "match again", views))
+        models.append(with_points_of_all(model, keypoints, found, config.seed))
+    return models
 
 
 def _tell(motion: Motion, names: list[str], work: Making) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 from lbr.errors import ConfigError, DataError
 from lbr.io.colmap import model_arrays, read_model
 from lbr.io.features_file import FeatureFile
-from lbr.io.matches_file import write_matches
+from lbr.io.matches_file import matches_from_arrays, write_matches
 from lbr.io.text_lists import Problem, read_pairs, write_pairs
 from lbr.mapping.map import covisibility
 from lbr.mapping.triangulation import TriangulationSettings
+from lbr.matching import MatcherConfig
 from lbr.matching.nearest import NearestSettings
+from lbr.parallel import ParallelSettings, parallel_map
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused, weights_digest
-from lbr.pipeline.workers import Arrays, MatchImage, group_pairs
+from lbr.pipeline.workers import Arrays, MatchImage, PosedCamera, group_pairs
 from lbr.pipeline.workspace import Making, Recipe, digest_files, digest_images, making
 from lbr.retrieval.pairs import (
     CovisibilityPairs,
@@ -29,7 +32,7 @@ from lbr.retrieval.pairs import (
     pairs_from_poses,
 )  # fmt: skip
 from lbr.retrieval.vlad import global_descriptors, visual_words
-from lbr.types import Camera, Pose
+from lbr.types import Matches
 
 WORD_IMAGES = 400  # images whose descriptors choose the visual words
 
@@ -132,7 +135,21 @@ def match(context: Context) -> list[Report]:
     return [make_of_items(context, output, recipe, group_pairs(pairs), worker, pack)]
 
 
-def _views(context: Context) -> tuple[dict[str, tuple[Camera, Pose]], str]:
+def matches_of(
+    features: tuple[Path, ...], matcher: MatcherConfig, pairs: Sequence[Pair], parallel: ParallelSettings, label: str,
+    views: Mapping[str, PosedCamera] | None = None,
+) -> Iterator[tuple[Pair, Matches]]:  # fmt: skip
+    """Matches of pairs, made now and kept in no file. Raises DataError for features that are not to be had."""
+    worker = MatchImage(features, matcher, views or {})
+    worker.open()
+    for (first, _), arrays in parallel_map(worker, list(group_pairs(list(pairs)).items()), parallel, label):
+        if isinstance(arrays, Problem):
+            raise DataError(str(arrays))
+        for second, found in matches_from_arrays(arrays).items():
+            yield (first, second), found
+
+
+def _views(context: Context) -> tuple[dict[str, PosedCamera], str]:
     """Cameras and poses by which db images are matched, none where they are not; and what is to be said of it."""
     settings, dataset = context.config.matcher, context.dataset
     if not isinstance(settings, NearestSettings) or settings.guided is None:

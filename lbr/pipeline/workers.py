@@ -50,6 +50,7 @@ CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 Item = TypeVar("Item")
 Arrays = dict[str, np.ndarray]
+PosedCamera = tuple[Camera, Pose]
 
 
 class Worker(Reopened, Generic[Item]):
@@ -193,7 +194,7 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 
     features: tuple[Path, ...]
     config: MatcherConfig
-    views: Mapping[str, tuple[Camera, Pose]] = field(default_factory=dict)
+    views: Mapping[str, PosedCamera] = field(default_factory=dict)
 
     @cached_property
     def files(self) -> list[FeatureFile]:

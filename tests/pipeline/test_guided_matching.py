@@ -59,3 +59,16 @@ def test_where_poses_are_to_be_found_it_is_said_that_matching_is_not_guided(
         for first in plain.first_names():
             of_found, of_plain = ({b: len(m) for b, m in file.read(first).items()} for file in (found, plain))
             assert of_found == of_plain
+
+
+def test_the_poses_of_structure_from_motion_guide_a_second_matching(
+    tmp_path: Path, scene: RenderedScene, write_config: Callable
+):
+    """The poses stay as they were; points are added."""
+    config = ["--config", str(write_config(tmp_path, scene.root)), "--until", "reconstruct", "pairs.name=exhaustive"]
+    sfm = ["reconstruction.name=sfm", "dataset.model=null"]
+    assert main(["run", *config, *sfm, PLAIN]) == 0
+    assert main(["run", *config, *sfm, GUIDED, f"workspace={tmp_path}/guided"]) == 0
+    plain, guided = open_map(tmp_path / "work/map"), open_map(tmp_path / "guided/map")
+    assert guided.names == plain.names and len(guided.points) > len(plain.points)
+    np.testing.assert_allclose(guided.poses, plain.poses, atol=1e-12)
