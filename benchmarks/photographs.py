@@ -15,7 +15,7 @@ from lbr.pipeline.scoring import evaluate
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import run_flow
 
-FOLDER = Path(__file__).resolve().parents[1] / "configs" / "folder.yaml"
+FOLDER = Path(__file__).resolve().parents[1] / "configs" / "folder-sift.yaml"
 ALIKED = ["extractor.name=aliked", f"extractor.weights={SHARED}/weights/aliked-n16.pth"]
 EXHAUSTIVE = [  # as hloc was measured: all db images, plain matching, no network
     "candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.8",
