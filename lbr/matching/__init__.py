@@ -6,6 +6,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
+from lbr.matching.epipolar import GuidedSettings
 from lbr.matching.instancewise import InstanceWise, InstanceWiseSettings
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
 from lbr.matching.nearest import Nearest, NearestSettings
@@ -18,6 +19,11 @@ class Matcher(Protocol):
 
 MATCHERS: dict[str, Any] = {"nearest": Nearest, "lightglue": LightGlueMatcher, "instancewise": InstanceWise}
 MatcherConfig = Annotated[NearestSettings | LightGlueSettings | InstanceWiseSettings, Field(discriminator="name")]
+
+
+def guidance(config: MatcherConfig) -> GuidedSettings | None:
+    """How db images are matched once their poses are known; None where they are matched as others are."""
+    return config.guided if isinstance(config, NearestSettings) else None
 
 
 def make_matcher(config: MatcherConfig) -> Matcher:

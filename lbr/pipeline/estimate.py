@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lbr.config import Config
 from lbr.errors import DataError
 from lbr.features import make_extractor
-from lbr.matching import make_matcher
+from lbr.matching import guidance, make_matcher
 from lbr.pipeline.stage import Context
 from lbr.recognition.planning import automatic_epochs
 from lbr.retrieval.pairs import ExhaustivePairs, PosePairs, SimilarPairs
@@ -21,6 +21,7 @@ MEASURED_S = {  # seconds of one core for one photograph, beside the timed parts
     "pairs": 0.03, "label": 0.6, "stylize": 1.0, "recognise": 0.15, "index": 0.03, "report": 0.25,
 }  # fmt: skip
 SFM_S, TRIANGULATION_S = 1.6, 0.06  # for one photograph
+GUIDED = 2.3  # times the matching of a pair that it takes along epipolar lines
 SAMPLE_S, INSTANCES_EACH = 0.02, 0.3  # training on one photograph once
 POSE_S, COMPARED = 0.4, 12  # RANSAC and refinement of one query; db images that it is compared with
 
@@ -62,9 +63,12 @@ def estimate(context: Context, pace: Pace, verbs: Sequence[str]) -> dict[str, fl
     counts = {"recognise": photographs + queries, "report": queries}
     seconds = {verb: slower * s * counts.get(verb, photographs) / workers for verb, s in MEASURED_S.items()}
     seconds["extract"] = pace.extract * (photographs + queries) / workers
-    seconds["match"] = pace.match * num_pairs(config, photographs) / workers
-    per_photograph = SFM_S if config.reconstruction.name == "sfm" else TRIANGULATION_S
-    seconds["reconstruct"] = slower * per_photograph * photographs
+    plain = pace.match * num_pairs(config, photographs) / workers
+    guided = GUIDED * plain if guidance(config.matcher) else 0.0
+    if config.reconstruction.name == "sfm":  # guided by its poses, pairs are matched once more
+        seconds["match"], seconds["reconstruct"] = plain, slower * SFM_S * photographs + guided
+    else:
+        seconds["match"], seconds["reconstruct"] = guided or plain, slower * TRIANGULATION_S * photographs
     seconds["train"] = training_seconds(config, photographs, SAMPLE_S * slower)
     compared = COMPARED if context.uses_instances else photographs
     seconds["localize"] = queries * (compared * pace.match + slower * POSE_S) / workers

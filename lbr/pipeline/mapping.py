@@ -18,7 +18,7 @@ from lbr.mapping.map import Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import Motion, SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
-from lbr.matching.nearest import NearestSettings
+from lbr.matching import guidance
 from lbr.parallel import ParallelSettings
 from lbr.pipeline.changes import changes_of
 from lbr.pipeline.matching import matches_of
@@ -136,7 +136,7 @@ def _with_points_of_all(
     """The models of structure from motion with points also of keypoints that made no poses (apart: there are such), and
     of what guided matching finds with these."""
     config, left_out, models = context.config, set(motion.left_out), []
-    guided = isinstance(config.matcher, NearestSettings) and config.matcher.guided is not None
+    guided = guidance(config.matcher) is not None
     if not guided and not apart:
         return motion.models
     for model in motion.models:

@@ -14,8 +14,7 @@ from lbr.io.matches_file import matches_from_arrays, write_matches
 from lbr.io.text_lists import Problem, read_pairs, write_pairs
 from lbr.mapping.map import covisibility
 from lbr.mapping.triangulation import TriangulationSettings
-from lbr.matching import MatcherConfig
-from lbr.matching.nearest import NearestSettings
+from lbr.matching import MatcherConfig, guidance
 from lbr.parallel import ParallelSettings, parallel_map
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused, weights_digest
 from lbr.pipeline.workers import Arrays, MatchImage, PosedCamera, group_pairs
@@ -151,8 +150,8 @@ def matches_of(
 
 def _views(context: Context) -> tuple[dict[str, PosedCamera], str]:
     """Cameras and poses by which db images are matched, none where they are not; and what is to be said of it."""
-    settings, dataset = context.config.matcher, context.dataset
-    if not isinstance(settings, NearestSettings) or settings.guided is None:
+    dataset = context.dataset
+    if guidance(context.config.matcher) is None:
         return {}, ""
     if dataset.poses is None or not isinstance(context.config.reconstruction, TriangulationSettings):
         return {}, ", not guided, as there are no poses yet"

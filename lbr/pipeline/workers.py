@@ -26,10 +26,9 @@ from lbr.localization.cameras import SharedCamera
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
 from lbr.mapping.verification import essential_matrix, normalised_rays
-from lbr.matching import Matcher, MatcherConfig, make_matcher
+from lbr.matching import Matcher, MatcherConfig, guidance, make_matcher
 from lbr.matching.descriptors import with_float32
 from lbr.matching.epipolar import TwoViews, match_along_lines
-from lbr.matching.nearest import NearestSettings
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import Asked, SearchedScene
@@ -214,7 +213,7 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
     def make(self, item: tuple[str, tuple[str, ...]]) -> Arrays:
         first, partners = item
         a = with_float32(self.read(first))
-        guided = self.config.guided if isinstance(self.config, NearestSettings) and self.views else None
+        guided = guidance(self.config) if self.views else None
         if guided is None:
             return matches_to_arrays({b: self.matcher.match(a, with_float32(self.read(b))) for b in partners})
         found = {}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lbr.config import load_config
-from lbr.pipeline.estimate import Pace, clock, estimate, measure, num_pairs, training_seconds
+from lbr.pipeline.estimate import GUIDED, Pace, clock, estimate, measure, num_pairs, training_seconds
 from lbr.pipeline.stage import Context
 from tests.synthetic import RenderedScene
 
@@ -24,6 +24,18 @@ def test_two_photographs_are_timed_and_the_rest_is_counted(load: Callable):
     assert found["localize"] > 3 * 7 * 0.06 and "evaluate" not in found
     twice = estimate(Context(load("parallel.workers=2")), Pace(2.0, 0.06), ["extract"])
     assert twice["extract"] == pytest.approx(10)
+
+
+def test_along_epipolar_lines_pairs_take_longer_and_without_poses_they_are_matched_twice(load: Callable):
+    def seconds(*overrides: str) -> dict[str, float]:
+        context = Context(load("parallel.workers=1", "pairs.name=exhaustive", *overrides))
+        return estimate(context, Pace(extract=2.0, match=0.06), ["match", "reconstruct"])
+
+    plain, sfm, guided = 0.06 * 21, ("reconstruction.name=sfm", "dataset.model=null"), "matcher.guided={}"
+    assert seconds()["match"] == pytest.approx(plain) and seconds(guided)["match"] == pytest.approx(GUIDED * plain)
+    assert seconds(*sfm, guided)["match"] == pytest.approx(plain)
+    more = seconds(*sfm, guided)["reconstruct"] - seconds(*sfm)["reconstruct"]
+    assert more == pytest.approx(GUIDED * plain)
 
 
 def test_pairs_are_counted_as_they_will_be_chosen(load: Callable):
