@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import table
+from lbr.matching.epipolar import GuidedSettings, TwoViews, match_along_lines
 from lbr.matching.nearest import nearest_neighbours
+from lbr.types import LocalFeatures
 
 ROUNDS = 9
+SIZE, FOCAL = (640, 480), 500.0  # pixels
 
 
 def run() -> str:
@@ -20,6 +23,7 @@ def run() -> str:
         a, b = _descriptors(n, 0), _descriptors(m, 1)
         engines: dict[str, Callable[[], object]] = {
             "lbr (numpy, blocks)": lambda a=a, b=b: nearest_neighbours(a, b),
+            "lbr, along epipolar lines": lambda a=a, b=b: _along(a, b),
             "torch (topk both ways)": lambda a=a, b=b: _torch(a, b),
             "faiss (two searches)": lambda a=a, b=b: _faiss(a, b),
             "OpenCV (knnMatch both ways)": lambda a=a, b=b: _opencv(a, b),
@@ -45,6 +49,18 @@ def _interleaved(engines: dict[str, Callable[[], object]]) -> dict[str, float]:
 def _descriptors(n: int, seed: int) -> np.ndarray:
     values = np.abs(np.random.default_rng(seed).normal(size=(n, 128))).astype(np.float32)
     return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _along(a: np.ndarray, b: np.ndarray) -> object:
+    """Of two photographs side by side, keypoints anywhere in them."""
+    rng = np.random.default_rng(0)
+    one, other = (
+        LocalFeatures(rng.uniform(0, SIZE, (len(d), 2)).astype(np.float32), np.ones(len(d), np.float32), d, SIZE)
+        for d in (a, b)
+    )
+    rays = (np.column_stack([(f.keypoints - 320) / FOCAL, np.ones(len(f))]) for f in (one, other))
+    sideways = np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    return match_along_lines(one, other, TwoViews(*rays, sideways, FOCAL), GuidedSettings())
 
 
 def _torch(a: np.ndarray, b: np.ndarray) -> object:
