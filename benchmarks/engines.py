@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import table
-from lbr.matching.epipolar import GuidedSettings, TwoViews, match_along_lines
-from lbr.matching.nearest import nearest_neighbours
+from lbr.matching.epipolar import TwoViews, match_along_lines
+from lbr.matching.nearest import GuidedSettings, nearest_neighbours
 from lbr.types import LocalFeatures
 
 ROUNDS = 9

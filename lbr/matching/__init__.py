@@ -6,10 +6,9 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from lbr.matching.epipolar import GuidedSettings
 from lbr.matching.instancewise import InstanceWise, InstanceWiseSettings
 from lbr.matching.lightglue import LightGlueMatcher, LightGlueSettings
-from lbr.matching.nearest import Nearest, NearestSettings
+from lbr.matching.nearest import GuidedSettings, Nearest, NearestSettings
 from lbr.types import LocalFeatures, Matches
 
 

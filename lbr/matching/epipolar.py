@@ -11,23 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field
 
 from lbr.matching.descriptors import as_float32
-from lbr.settings import Settings
+from lbr.matching.nearest import BLOCK_ROWS, NONE, GuidedSettings
 from lbr.types import LocalFeatures, Matches
 
-BLOCK_ROWS = 256  # 256 x 4096 float32 similarities are 4 MB: they stay in the cache between the passes
-NONE = np.float32(-2)  # below any cosine
 SURE = 3.0  # standard deviations of a count that must be gained, or two photographs show nothing in common
-
-
-class GuidedSettings(Settings):
-    """max_error_px: Sampson distance to the epipolar geometry within which keypoints are compared. caution: what a pair
-    by chance costs, where a right one gains 1; triangulation and the search find out many of them."""
-
-    max_error_px: float = Field(default=4.0, gt=0)
-    caution: float = Field(default=0.0, ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +46,9 @@ class _Nearest:
 def match_along_lines(a: LocalFeatures, b: LocalFeatures, views: TwoViews, settings: GuidedSettings) -> Matches:
     """Matches of a with b that agree with their poses, ordered by rows of a; scores are cosines.
 
-    Each is the other's most alike near its line. They are taken in the order in which chance explains them less, as
-    far as most is gained; of N rows, N times the probability of the last are to be expected by chance. There are none
-    where hardly more are found than that.
+    Each is the other's most alike near its line. They are taken from the one that chance explains least, as far as most
+    is gained: so many of N rows, N times the probability of the last, are to be expected by chance. There are none where
+    hardly more are found than that.
     """
     if not len(a) or not len(b):
         return Matches.empty()

@@ -13,13 +13,20 @@ import numpy as np
 from pydantic import Field
 
 from lbr.matching.descriptors import as_float32
-from lbr.matching.epipolar import GuidedSettings
 from lbr.settings import Settings
 from lbr.types import LocalFeatures, Matches
 
 BLOCK_ROWS = 256  # 256 x 4096 float32 similarities are 4 MB: they stay in the cache between the passes
 NONE = np.float32(-2)  # below any cosine
 TOLERANCE = np.float32(1e-4)  # of cosines in float16 descriptors
+
+
+class GuidedSettings(Settings):
+    """max_error_px: Sampson distance to the epipolar geometry within which keypoints are compared. caution: what a pair
+    by chance costs, where a right one gains 1; triangulation and the search find out many of them."""
+
+    max_error_px: float = Field(default=4.0, gt=0)
+    caution: float = Field(default=0.0, ge=0)
 
 
 class NearestSettings(Settings):

@@ -9,8 +9,8 @@ import pytest
 
 from lbr.geometry.pose import Pose
 from lbr.mapping.verification import essential_matrix, normalised_rays, sampson_distance
-from lbr.matching.epipolar import BLOCK_ROWS, SURE, GuidedSettings, TwoViews, match_along_lines
-from lbr.matching.nearest import NearestSettings, match_descriptors
+from lbr.matching.epipolar import SURE, TwoViews, match_along_lines
+from lbr.matching.nearest import BLOCK_ROWS, GuidedSettings, NearestSettings, match_descriptors
 from lbr.types import LocalFeatures, Matches
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, unit_rows, visible
 
