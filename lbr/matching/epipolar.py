@@ -47,7 +47,7 @@ def match_along_lines(a: LocalFeatures, b: LocalFeatures, views: TwoViews, setti
     """Matches of a with b that agree with their poses, ordered by rows of a; scores are cosines.
 
     Each is the other's most alike near its line. They are taken from the one that chance explains least, as far as most
-    is gained: so many of N rows, N times the probability of the last, are to be expected by chance. There are none where
+    is gained: of N rows N times the probability of the last are to be expected by chance. There are none where
     hardly more are found than that.
     """
     if not len(a) or not len(b):
