@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lbr.errors import DataError
 from lbr.io.files import atomic_path
 from lbr.recognition.settings import TrainingSettings
 
@@ -26,19 +25,22 @@ class Plan:
     """What was decided before the first step, and kept: a resumed run goes by it, whatever it would measure now.
 
     asked: epochs that were set, or that the rule gave. epochs: those that are trained, fewer where `max_minutes` ends
-    before. expected_minutes: of all of it, as measured at the start; None where nothing was measured.
+    before. expected_minutes: of all of it, as measured at the start; None where nothing was measured. least: whether
+    they are the fewest that there may be, which take longer than `max_minutes`.
     """
 
     epochs: int
     asked: int
     validate_every: int
     expected_minutes: float | None = None
+    least: bool = False
 
     def __str__(self) -> str:
         if self.expected_minutes is None:
             return f"{self.epochs} epochs"
         shortened = f" of {self.asked}, shortened to fit" if self.epochs < self.asked else ""
-        return f"{self.epochs} epochs{shortened}, expected to take {self.expected_minutes:.1f} minutes"
+        least = " (max_minutes is too short here even for that)" if self.least else ""
+        return f"{self.epochs} epochs{shortened}, expected to take {self.expected_minutes:.1f} minutes{least}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def make_plan(training: TrainingSettings, num_images: int, num_instances: int, m
     """Size a training. `measure` is called only where `max_minutes` asks for it.
 
     The time that is left after reading the images and validating is given to epochs, at least one for each part of
-    `growing`. Raises DataError when not even those fit.
+    `growing`: where not even those fit, on a machine that is slow or busy, it takes longer, and the plan says so.
     """
     asked = training.epochs
     if asked == "auto":
@@ -87,15 +89,9 @@ def make_plan(training: TrainingSettings, num_images: int, num_instances: int, m
     # the last epoch is validated, and what comes out of the training once more
     fixed = cost.measuring + cost.reading + cost.validation * (2 if every != "auto" else VALIDATIONS + 1)
     each = cost.epoch + (cost.validation / every if every != "auto" else 0.0)
-    epochs = min(asked, math.floor((60 * training.max_minutes - fixed) / each))
-    least = min(asked, len(training.growing))
-    if epochs < least:
-        needed = (fixed + least * each) / 60
-        raise DataError(
-            f"recognition.training.max_minutes={training.max_minutes:g}: {least} epochs of {num_images} images alone "
-            f"take {needed:.1f} minutes here; give it more, or a smaller recognition.input_size"
-        )
-    return Plan(epochs, asked, _validate_every(training, epochs), (fixed + epochs * each) / 60)
+    fitting, least = math.floor((60 * training.max_minutes - fixed) / each), min(asked, len(training.growing))
+    epochs = max(least, min(asked, fitting))
+    return Plan(epochs, asked, _validate_every(training, epochs), (fixed + epochs * each) / 60, fitting < least)
 
 
 def _validate_every(training: TrainingSettings, epochs: int) -> int:
