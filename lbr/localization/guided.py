@@ -45,12 +45,14 @@ class Guide:
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """Pairs of a guided search, with their quality. chance: how many are to be expected at a wrong place.
+    """Pairs of a guided search, with their quality.
 
-    in_view: points that were looked for, at about the scale at which a frame saw them.
+    in_view: points that were looked for at about the scale at which a frame saw them. expected: bool [M], the pairs of
+    such points. chance: how many of those are to be expected at a wrong place.
     """
 
     pairs: Correspondences
+    expected: np.ndarray
     chance: float
     in_view: int
 
@@ -95,18 +97,19 @@ def match_beyond_chance(
     xy, row = _projected(guide, estimate, most_points)
     point, keypoint, cosine = _mutual(guide, xy, row, radius_px)
     aside = ASIDE * max(3 * radius_px, LEAST_ASIDE_PX)
-    wrong = np.sort(np.concatenate([_mutual(guide, xy + step, row, radius_px)[2] for step in aside]))
+    beside = [_mutual(guide, xy + step, row, radius_px) for step in aside]
+    of_wrong, wrong = (np.concatenate([found[part] for found in beside]) for part in (0, 2))
     best = np.sort(cosine)[::-1]
-    by_chance = (len(wrong) - np.searchsorted(wrong, best)) / len(aside)
+    by_chance = (len(wrong) - np.searchsorted(np.sort(wrong), best)) / len(aside)
     gain = np.arange(1, len(best) + 1) - (1 + caution) * by_chance
     if not len(gain) or gain.max() < LEAST_PAIRS:
         return None
-    last = int(gain.argmax())
-    kept = cosine >= best[last]
-    pairs = _correspondences(guide, point[kept], keypoint[kept])
-    return Guided(
-        replace(pairs, quality=quality_of(cosine[kept])), float(by_chance[last]), _num_expected(guide, estimate, row)
-    )
+    least = best[gain.argmax()]
+    kept = cosine >= least
+    expected = _at_scale(guide, estimate, row)
+    pairs = replace(_correspondences(guide, point[kept], keypoint[kept]), quality=quality_of(cosine[kept]))
+    chance = np.count_nonzero(expected[of_wrong[wrong >= least]]) / len(aside)
+    return Guided(pairs, expected[point[kept]], chance, int(np.count_nonzero(expected)))
 
 
 def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -119,15 +122,17 @@ def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) ->
     return xy[row], row
 
 
-def _num_expected(guide: Guide, estimate: PoseEstimate, row: np.ndarray) -> int:
-    """Of the points in view, row int64 [V], how many some frame saw from about as far as the pose does.
+def _at_scale(guide: Guide, estimate: PoseEstimate, row: np.ndarray) -> np.ndarray:
+    """bool [P]: of the points in view, row int64 [V], those that some frame saw from about as far as the pose does.
 
     Along a street most points in view were seen, near by, from its other end: that they are not found says nothing.
     """
     which, observation = _observations(guide, row)
     own = np.linalg.norm(estimate.pose.centre - guide.xyz[row], axis=1)
     ratio = own[which] / guide.distance[observation]
-    return int(np.count_nonzero(np.bincount(which[(ratio <= SCALES) & (ratio >= 1 / SCALES)])))
+    found = np.zeros(len(guide.points), bool)
+    found[row[which[(ratio <= SCALES) & (ratio >= 1 / SCALES)]]] = True
+    return found
 
 
 def _mutual(

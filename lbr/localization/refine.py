@@ -47,8 +47,8 @@ class RefinementSettings(Settings):
 class Refined:
     """A refined pose and the pairs it is from.
 
-    support: inliers that were found around the pose, less the number that a wrong place is expected to have as well.
-    in_view: points of the map that the pose has in view at about the scale at which a frame saw them.
+    in_view: points of the map that the pose has in view at about the scale at which a frame saw them. support: inliers
+    of these that were found around the pose, less the number that a wrong place is expected to have as well.
     """
 
     estimate: PoseEstimate
@@ -176,7 +176,7 @@ def _settled(
         if refined is None:
             return None
         moved = refined
-    found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)]))
+    found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)] & guided.expected))
     return Refined(moved, joined, found - guided.chance, guided.in_view)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lbr.geometry.pose import pose_error
+from lbr.localization import refine
 from lbr.localization.correspondences import quality_of, union
 from lbr.localization.guided import BLOCK, LEAST_PAIRS, _products, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
@@ -92,6 +93,23 @@ def test_points_seen_from_much_nearer_or_farther_are_not_expected(world: ExactWo
     changed = match_beyond_chance(replace(guide, distance=guide.distance * times), estimate, 4.0, 1.0)
     assert changed.in_view == pytest.approx(found.in_view / 3, rel=0.1)
     assert len(changed.pairs) == len(found.pairs), "they are looked for all the same"
+    assert found.expected.all() and changed.expected.sum() == pytest.approx(len(found.pairs) / 3, rel=0.1)
+
+
+def test_points_at_another_scale_support_no_pose(world: ExactWorld, scene: Map):
+    """They may be found, and refine a pose; that it is right they do not tell."""
+    query, estimate = world.features(POSE), PoseEstimate(POSE, np.ones(0, bool), None, CAMERA)
+    guide = make_guide(scene, query, np.arange(len(scene)))
+    settings, none = RefinementSettings(), no_pairs()
+    near = refine._settled(guide, estimate, none, settings)
+    far = refine._settled(replace(guide, distance=guide.distance * 4), estimate, none, settings)
+    assert near.support > 100 and near.in_view > 100
+    assert far.support <= 0 and far.in_view == 0 and far.estimate.num_inliers == near.estimate.num_inliers
+
+
+def no_pairs() -> Correspondences:
+    none, nothing = np.zeros(0, np.int64), np.zeros((0, 2))
+    return Correspondences(none, none, nothing, np.zeros((0, 3)), none, none)
 
 
 def test_too_few_say_nothing(world: ExactWorld, scene: Map):
