@@ -306,6 +306,8 @@ def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | 
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             return f"was made with {key}={old.get(key)}, now {new.get(key)}"
+    if added := sorted(new.keys() - old.keys()):
+        return f"was made when there was no {added[0]}"
     changed = [k for k in {**made["inputs"], **recipe.inputs} if made["inputs"].get(k) != recipe.inputs.get(k)]
     return f"was made from other {', '.join(changed)}" if changed else "was made by another stage"
 

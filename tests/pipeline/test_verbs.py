@@ -148,6 +148,16 @@ def test_a_changed_setting_is_stale_and_named(copied: Path, capsys: pytest.Captu
     assert main(["run", "--config", str(copied)]) == 0, "nothing was touched"
 
 
+def test_an_output_of_before_there_was_a_key_is_stale_and_says_so(copied: Path, capsys: pytest.CaptureFixture):
+    """Also where the new key has no value, as `matcher.guided` has not by default."""
+    path = copied.parent / "work/matches.h5.manifest.json"
+    made = json.loads(path.read_text())
+    del made["config"]["matcher"]["guided"]
+    path.write_text(json.dumps(made | {"identity": "0" * 16}))
+    assert main(["match", "--config", str(copied)]) == 2
+    assert "was made when there was no matcher.guided; pass --overwrite" in capsys.readouterr().err
+
+
 def test_overwrite_makes_it_anew_and_what_follows_is_stale(copied: Path, capsys: pytest.CaptureFixture):
     assert main(["match", "--config", str(copied), "matcher.ratio=0.7", "--overwrite"]) == 0
     assert "[reused]" not in capsys.readouterr().out
