@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ def run() -> str:
         a, b = _descriptors(n, 0), _descriptors(m, 1)
         engines: dict[str, Callable[[], object]] = {
             "lbr (numpy, blocks)": lambda a=a, b=b: nearest_neighbours(a, b),
-            "lbr, along epipolar lines": lambda a=a, b=b: _along(a, b),
+            "lbr, along epipolar lines": _along(a, b),
             "torch (topk both ways)": lambda a=a, b=b: _torch(a, b),
             "faiss (two searches)": lambda a=a, b=b: _faiss(a, b),
             "OpenCV (knnMatch both ways)": lambda a=a, b=b: _opencv(a, b),
@@ -51,8 +52,8 @@ def _descriptors(n: int, seed: int) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def _along(a: np.ndarray, b: np.ndarray) -> object:
-    """Of two photographs side by side, keypoints anywhere in them."""
+def _along(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
+    """The matching of two photographs side by side, keypoints anywhere in them."""
     rng = np.random.default_rng(0)
     one, other = (
         LocalFeatures(rng.uniform(0, SIZE, (len(d), 2)).astype(np.float32), np.ones(len(d), np.float32), d, SIZE)
@@ -60,7 +61,7 @@ def _along(a: np.ndarray, b: np.ndarray) -> object:
     )
     rays = (np.column_stack([(f.keypoints - 320) / FOCAL, np.ones(len(f))]) for f in (one, other))
     sideways = np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-    return match_along_lines(one, other, TwoViews(*rays, sideways, FOCAL), GuidedSettings())
+    return partial(match_along_lines, one, other, TwoViews(*rays, sideways, FOCAL), GuidedSettings())
 
 
 def _torch(a: np.ndarray, b: np.ndarray) -> object:

@@ -56,6 +56,10 @@ class Guided:
     chance: float
     in_view: int
 
+    def support(self, inliers: np.ndarray) -> float:
+        """Of the pairs that a pose fits, bool [M], the expected ones, less those by chance."""
+        return int(np.count_nonzero(inliers & self.expected)) - self.chance
+
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     """The guide of the db images `frames`, int [K]."""

@@ -57,6 +57,11 @@ class Refined:
     in_view: int
 
     @property
+    def found(self) -> float:
+        """The support as a share of the points in view."""
+        return self.support / max(self.in_view, 1)
+
+    @property
     def significance(self) -> float:
         """Support over the square root of the points in view, by which a count of what is right by chance would vary.
 
@@ -176,8 +181,7 @@ def _settled(
         if refined is None:
             return None
         moved = refined
-    found = int(np.count_nonzero(moved.inliers[: len(guided.pairs)] & guided.expected))
-    return Refined(moved, joined, found - guided.chance, guided.in_view)
+    return Refined(moved, joined, guided.support(moved.inliers[: len(guided.pairs)]), guided.in_view)
 
 
 def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:

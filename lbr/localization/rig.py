@@ -15,7 +15,7 @@ import numpy as np
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.localization.covariance import covariance_in_camera
-from lbr.localization.guided import Guide, make_guide, match_beyond_chance
+from lbr.localization.guided import Guide, Guided, make_guide, match_beyond_chance
 from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import RigPairs, estimate_rig_pose, refine_rig_pose, reprojection_errors
 from lbr.localization.refine import RefinementSettings, covisible_frames, looks_alike, search_radii
@@ -138,21 +138,21 @@ def _joined(seen: Sequence[_Seen], pairs: Sequence[Correspondences | None]) -> R
 def _refined(scene: Map, seen: Sequence[_Seen], start: Pose, settings: RefinementSettings) -> RigEstimate | None:
     """Guided matching in every view under the rig's pose, and its refinement, in turn."""
     guides = [_guide(scene, one, start, settings) for one in seen]
-    matched = [one.pairs for one in seen]
-    begun = _joined(seen, matched)
-    inliers = int(np.count_nonzero(begun.errors(start) <= settings.radius_px / 2))
-    pose, covariance, guided, chance, pairs = start, None, matched, 0.0, begun
+    pairs = _joined(seen, [one.pairs for one in seen])
+    inliers = int(np.count_nonzero(pairs.errors(start) <= settings.radius_px / 2))
+    pose, covariance, guided = start, None, list[Guided | None]()
     for radius in search_radii(inliers, settings):
         last = radius <= settings.max_error_px
-        guided, chance = _guided_all(seen, guides, pose, radius, settings, None if last else settings.wide_points)
-        pairs = _joined(seen, guided)
+        guided = _guided_all(seen, guides, pose, radius, settings, None if last else settings.wide_points)
+        pairs = _joined(seen, [None if found is None else found.pairs for found in guided])
         for limit in (max(settings.max_error_px, radius / 3), settings.max_error_px)[: 2 if last else 1]:
             moved = refine_rig_pose(pairs, pairs.errors(pose) <= limit, pose, _scale(pairs, pose, limit, settings))
             if moved is None:
                 return None
             pose, covariance = moved
     near = pairs.errors(pose) <= settings.max_error_px
-    return RigEstimate(pose, covariance, pairs, near, np.count_nonzero(near) - chance)
+    support = sum(found.support(near[pairs.view == k]) for k, found in enumerate(guided) if found is not None)
+    return RigEstimate(pose, covariance, pairs, near, support)
 
 
 def _scale(pairs: RigPairs, pose: Pose, limit_px: float, settings: RefinementSettings) -> float:
@@ -191,13 +191,12 @@ def _estimate(view: View, rig_from_world: Pose) -> PoseEstimate:
 def _guided_all(
     seen: Sequence[_Seen], guides: Sequence[Guide], pose: Pose, radius: float, settings: RefinementSettings,
     most_points: int | None,
-) -> tuple[list[Correspondences | None], float]:  # fmt: skip
-    """Guided pairs of each view, None where nothing stands out from chance; and how many of all are by chance."""
-    found = [
+) -> list[Guided | None]:  # fmt: skip
+    """What is found in each view, None where nothing stands out from chance."""
+    return [
         match_beyond_chance(guide, _estimate(one.view, pose), radius, settings.caution, most_points)
         for one, guide in zip(seen, guides, strict=True)
     ]
-    return [None if f is None else f.pairs for f in found], sum(f.chance for f in found if f is not None)
 
 
 def _of_view(

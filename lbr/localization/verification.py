@@ -96,7 +96,7 @@ class Attempt:
     @property
     def found(self) -> float:
         """The support as a share of the points in view."""
-        return self.refined.support / max(self.refined.in_view, 1) if self.refined else 0.0
+        return self.refined.found if self.refined else 0.0
 
     @property
     def significance(self) -> float:

@@ -21,7 +21,7 @@ SURE = 3.0  # standard deviations of a count that must be gained, or two photogr
 
 @dataclass(frozen=True, eq=False)
 class TwoViews:
-    """Keypoints of two photographs as rays, float32 [N, 3] and [M, 3] (x/z, y/z, 1), and what their poses say of them.
+    """Keypoints of two photographs as rays, float [N, 3] and [M, 3] (x/z, y/z, 1), and what their poses say of them.
 
     essential: float64 [3, 3], ray_b' E ray_a = 0 where both see one point. focal: pixels of one unit of the rays.
     """

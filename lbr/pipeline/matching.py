@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -135,13 +135,13 @@ def match(context: Context) -> list[Report]:
 
 
 def matches_of(
-    features: tuple[Path, ...], matcher: MatcherConfig, pairs: Sequence[Pair], parallel: ParallelSettings, label: str,
+    features: tuple[Path, ...], matcher: MatcherConfig, pairs: list[Pair], parallel: ParallelSettings, label: str,
     views: Mapping[str, PosedCamera] | None = None,
 ) -> Iterator[tuple[Pair, Matches]]:  # fmt: skip
     """Matches of pairs, made now and kept in no file. Raises DataError for features that are not to be had."""
     worker = MatchImage(features, matcher, views or {})
     worker.open()
-    for (first, _), arrays in parallel_map(worker, list(group_pairs(list(pairs)).items()), parallel, label):
+    for (first, _), arrays in parallel_map(worker, list(group_pairs(pairs).items()), parallel, label):
         if isinstance(arrays, Problem):
             raise DataError(str(arrays))
         for second, found in matches_from_arrays(arrays).items():

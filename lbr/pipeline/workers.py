@@ -216,17 +216,21 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
         guided = guidance(self.config) if self.views else None
         if guided is None:
             return matches_to_arrays({b: self.matcher.match(a, with_float32(self.read(b))) for b in partners})
-        found = {}
-        for partner in partners:
-            b = with_float32(self.read(partner))
-            found[partner] = match_along_lines(a, b, self._two_views(first, a, partner, b), guided)
-        return matches_to_arrays(found)
+        return matches_to_arrays(
+            {b: match_along_lines(a, with_float32(self.read(b)), self._two_views(first, b), guided) for b in partners}
+        )
 
-    def _two_views(self, first: str, a: LocalFeatures, second: str, b: LocalFeatures) -> TwoViews:
+    @cached_property
+    def rays(self) -> Any:
+        return lru_cache(CACHED_IMAGES)(self._rays)
+
+    def _rays(self, name: str) -> np.ndarray:
+        return normalised_rays(self.views[name][0], self.read(name).keypoints)
+
+    def _two_views(self, first: str, second: str) -> TwoViews:
         (camera_a, pose_a), (camera_b, pose_b) = self.views[first], self.views[second]
-        rays = normalised_rays(camera_a, a.keypoints), normalised_rays(camera_b, b.keypoints)
         focal = float(np.mean([camera_a.focal, camera_b.focal]))
-        return TwoViews(*rays, essential_matrix(pose_b @ pose_a.inverse()), focal)
+        return TwoViews(self.rays(first), self.rays(second), essential_matrix(pose_b @ pose_a.inverse()), focal)
 
 
 @dataclass

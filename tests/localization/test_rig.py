@@ -12,6 +12,7 @@ import pytest
 from lbr.datasets.robotcar import read_rig
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.text_lists import Problem
+from lbr.localization import guided
 from lbr.localization.covariance import CELLS, COMMON, covariance_in_camera
 from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import PnpSettings, RigPairs, estimate_rig_pose, refine_rig_pose
@@ -152,6 +153,19 @@ def test_a_camera_in_doubt_does_not_place_the_others(world: ExactWorld, doubted:
     for one in found.values():
         assert one.status is status
         assert ("where 2 % of what was recognised is shown" in one.reason) == (status is Status.WEAK)
+
+
+@pytest.mark.parametrize("scales, status", [(guided.SCALES, Status.REFINED), (1.0, Status.WEAK)])
+def test_points_at_another_scale_support_no_rig(
+    world: ExactWorld, scales: float, status: Status, monkeypatch: pytest.MonkeyPatch
+):
+    """Of none of the points was the distance just the same; they are found, and say nothing."""
+    monkeypatch.setattr(guided, "SCALES", scales)
+    given = [replace(view, candidates=None) for view in views(world)]
+    found = localize_rig(Localizer(world.map(), settings(verification={"min_support": 16})), given)
+    for one in found.values():
+        assert one.status is status and one.counts["inliers"] > 100
+        assert (one.counts["support"] > 100) == (status is Status.REFINED) and one.counts["support"] >= -30
 
 
 def test_nothing_to_see_fails_in_all_cameras(world: ExactWorld):
