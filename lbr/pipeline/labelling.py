@@ -14,7 +14,7 @@ from lbr.errors import ConfigError, DataError
 from lbr.io.files import atomic_path, write_text
 from lbr.io.images import read_image, write_image
 from lbr.io.labels import mask_path, pack_colours, read_mask, read_vocabulary, unpack_colours, write_vocabulary
-from lbr.mapping.instances import FacadeInstances, KMeansInstances
+from lbr.mapping.instances import FacadeInstances, GivenInstances
 from lbr.mapping.instances.edits import Edit, apply_edits, edited_list, read_edits
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
 from lbr.mapping.instances.texture import Canvas, Texture
@@ -53,6 +53,8 @@ def label(context: Context) -> list[Report]:
 def _find(context: Context) -> Report:
     """instances/: the instances of the map as they were found, before anybody corrects them."""
     workspace, dataset, settings = context.workspace, context.dataset, context.config.instances
+    if isinstance(settings, GivenInstances):
+        raise ConfigError("instances.name=given makes no instances")
     inputs = identities_as_made(workspace.map)
     scene = open_map(workspace.map)
     names = changes_of(workspace).names_as_made(scene.names)
@@ -61,14 +63,12 @@ def _find(context: Context) -> Report:
     if context.reusable(workspace.instances, recipe):
         return reused(workspace.instances)
     with making(workspace.instances, recipe) as work:
-        ready = prepare(scene, context.config.seed)
+        ready = prepare(scene, context.config.seed, settings.min_track)
         painted = _paint(context, work, ready) if isinstance(settings, FacadeInstances) else []
         if isinstance(settings, FacadeInstances):
             found = find_facades(ready, painted, settings)
-        elif isinstance(settings, KMeansInstances):
-            found = find_clusters(ready, settings, context.config.seed)
         else:
-            raise ConfigError("instances.name=given makes no instances")
+            found = find_clusters(ready, settings, context.config.seed)
         folder = work.parts.folder
         vocabulary = with_instances(BACKGROUND, found.num)
         worker = LabelImage(dataset.images, folder / MASKS, vocabulary)

@@ -279,6 +279,23 @@ def test_a_map_without_points_to_speak_of_is_refused():
         cloud_of(scene, ground_of(np.asarray(scene.poses)[:, :, :3]))
 
 
+def test_points_of_two_images_are_left_out_where_three_are_asked_for(street: Street):
+    scene = street.map()
+    ground = ground_of(np.asarray(scene.poses)[:, :, :3])
+    tracks = np.asarray(scene.track_lengths)
+    assert tracks[cloud_of(scene, ground).index].min() == 2
+    assert tracks[cloud_of(scene, ground, 3).index].min() == 3
+    assert len(prepare(scene, 0, 3).cloud) < len(prepare(scene, 0).cloud)
+    with pytest.raises(DataError, match=r"are of use \(seen in 100 images or more"):
+        prepare(scene, 0, 100)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_wall_that_no_photograph_shows_is_cut_without_a_complaint():
+    unseen = Texture(np.zeros((64, 200, 3), np.uint8), np.full((2, 200), np.nan), np.zeros((64, 200), np.uint8))
+    assert cut(unseen, (40, 120), 1.0, 21.0)[-1][1] == 200
+
+
 def test_clusters_are_found_again_and_lie_together(street: Street, made: tuple[Scene, Found]):
     scene, _ = made
     settings = KMeansInstances(num=3)

@@ -11,8 +11,7 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground
 from lbr.mapping.map import Map
 
-MIN_TRACK = 3  # points of two images are kept only where they are sure
-SURE_PX = 1.0
+SURE_PX = 1.0  # points of two images, where they are of use at all, are kept only below this error
 ALONE = 0.12  # a point with no third neighbour within this share of its viewing distance is alone
 MAX_NOISE = 0.08  # of the viewing distance: what is less sure along the ray tells no plane
 
@@ -38,8 +37,9 @@ class Cloud:
         return len(self.index)
 
 
-def cloud_of(scene: Map, ground: Ground) -> Cloud:
-    """The usable points of a map. Raises DataError when there are next to none."""
+def cloud_of(scene: Map, ground: Ground, min_track: int = 2) -> Cloud:
+    """The usable points of a map, of those that `min_track` images or more see. Raises DataError when there are next to
+    none."""
     points = ground.level_from_world @ np.asarray(scene.points, np.float64).T
     rotations, shifts = scene.poses[:, :, :3], scene.poses[:, :, 3]
     centres = -np.einsum("iba,ib->ia", rotations, shifts) @ ground.level_from_world.T
@@ -60,12 +60,15 @@ def cloud_of(scene: Map, ground: Ground) -> Cloud:
     spread = np.sqrt(np.maximum(2 * (1 - np.linalg.norm(direction, axis=1)), 1e-9))
     noise = reach / mean(focal[images]) * np.maximum(scene.point_errors, 0.3) / spread
     tracks = np.asarray(scene.track_lengths)
-    usable = (tracks >= MIN_TRACK) | ((tracks == 2) & (scene.point_errors < SURE_PX))
+    usable = (tracks >= min_track) & ((tracks > 2) | (scene.point_errors < SURE_PX))
     usable &= (noise < MAX_NOISE * reach) & np.isfinite(points).all(axis=0)
     kept = np.flatnonzero(usable)
     kept = kept[_in_company(points.T[kept], reach[kept])]
     if len(kept) < 10:
-        raise DataError(f"{len(kept)} of the map's {len(number)} points are of use: too few to find instances in")
+        raise DataError(
+            f"{len(kept)} of the map's {len(number)} points are of use (seen in {min_track} images "
+            "or more, not alone): too few to find instances in"
+        )
     return Cloud(kept, points.T[kept], reach[kept], noise[kept], direction[kept, :2], eye[kept])
 
 

@@ -81,15 +81,15 @@ class ImageTask:
     by_planes: bool
 
 
-def prepare(scene: Map, seed: int) -> Scene:
-    """Gravity and walls of a map. Raises DataError when it has too few points."""
+def prepare(scene: Map, seed: int, min_track: int = 2) -> Scene:
+    """Gravity and walls of a map, by points that `min_track` images see. Raises DataError when it has too few."""
     ground = ground_of(np.asarray(scene.poses, np.float64)[:, :, :3])
-    cloud = cloud_of(scene, ground)
+    cloud = cloud_of(scene, ground, min_track)
     walls = find_walls(cloud, seed)
     if walls:
         normals = np.stack([_normal(cloud, wall) for wall in walls]) @ ground.level_from_world
         ground = ground_across(refine_up(ground.up, normals, np.array([float(len(w.points)) for w in walls])))
-        cloud = cloud_of(scene, ground)
+        cloud = cloud_of(scene, ground, min_track)
         walls = find_walls(cloud, seed)
     return Scene(scene, ground, cloud, tuple(walls), sightings(scene))
 

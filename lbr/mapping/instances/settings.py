@@ -19,12 +19,14 @@ class MadeInstances(Settings):
     """prefer_given: a dataset that has label images keeps them. The rest is for instances that are made.
 
     min_images: instances seen in fewer are dropped; null: 3 of ten images, up to 6 of many. min_points: that one is
-    made of.
+    made of. min_track: images that must see a point for it to tell of an instance; 3 where matching is guided
+    (`matcher.guided`): two images agree on what was looked for along their epipolar line, whatever it is.
     """
 
     prefer_given: bool = True
     min_images: int | None = Field(default=None, ge=1)
     min_points: int = Field(default=15, ge=3)
+    min_track: int = Field(default=2, ge=2)
 
     def images_needed(self, num_images: int) -> int:
         return self.min_images or int(min(6, max(3, round(num_images**0.5 / 3))))

@@ -129,7 +129,8 @@ def _profile(texture: Texture, least: float) -> tuple[np.ndarray, np.ndarray]:
     detail = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 4
     told = (texture.views > 0) & ~_foliage(texture, least)
     shown = told.astype(np.float32)[..., None]
-    coloured = lab[texture.views > 0][:, 1:].std(axis=0).max(initial=0) > GREY
+    seen = lab[texture.views > 0][:, 1:]
+    coloured = len(seen) > 0 and seen.std(axis=0).max() > GREY
     channels = np.concatenate([lab, detail[..., None]], -1) * (WEIGHTS if coloured else GREY_WEIGHTS)
     total, weight = _pooled(channels * shown), _pooled(shown)
     return total / np.maximum(weight, 1e-6), weight
