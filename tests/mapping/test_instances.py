@@ -19,7 +19,7 @@ from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import Canvas, Texture, paint
 from lbr.mapping.instances.views import View, level_pose, view_of
 from lbr.mapping.instances.walls import Wall, find_walls
-from tests.street import CAMERA, Street, corner, row
+from tests.street import CAMERA, Facade, Street, corner, row, walk
 
 
 def facades_of(street: Street, settings: FacadeInstances) -> tuple[Scene, Found]:
@@ -128,6 +128,18 @@ def test_pixels_follow_the_facades(street: Street, made: tuple[Scene, Found]):
         labelled, true = ids_of(street, scene, found, image)
         sky_and_ground.append(np.mean(labelled[true == 0] > 0))
     assert np.mean(sky_and_ground) < 0.05
+
+
+def test_a_wall_is_not_where_photographs_look_through_it():
+    """Two houses of one colour, 1.2 m apart, are one wall and one piece; between them the next street is seen."""
+    houses = [Facade((0, 0), (5, 0), (170, 90, 80), 1), Facade((6.2, 0), (11.2, 0), (170, 90, 80), 1)]
+    behind = Facade((-4, 7), (16, 7), (100, 120, 170), 2)
+    _, found = facades_of(Street([*houses, behind], walk(12, (1, -11), (11, -11))), FacadeInstances())
+    (piece,) = [piece for _, piece in found.pieces if abs(piece.wall.origin[1]) < 1]
+    east, _, up = np.moveaxis(piece.canvas.cells(piece.wall, 0, piece.canvas.size[0]), -1, 0)
+    within = (up > 1) & (up < 6)
+    gap, on_houses = within & (np.abs(east - 5.6) < 0.4), within & (np.abs(east - 5.6) > 1.1) & (np.abs(east - 5.6) < 5)
+    assert gap.sum() > 500 and piece.shown[gap].mean() < 0.1 and piece.shown[on_houses].mean() > 0.98
 
 
 def painted(*parts: tuple[int, tuple[int, int, int]], ivy: tuple[int, int] | None = None) -> Texture:

@@ -12,6 +12,7 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground, ground_across, ground_of, refine_up
 from lbr.mapping.instances.cloud import Cloud, cloud_of
 from lbr.mapping.instances.kmeans import cluster_points
+from lbr.mapping.instances.openings import without_openings
 from lbr.mapping.instances.pieces import (
     Outlines,
     Piece,
@@ -123,6 +124,7 @@ def find_facades(scene: Scene, painted: list[tuple[Wall, Canvas, Texture]], sett
             "alike in them; "
             "see instances.min_images, min_points, min_rise, min_agreement"
         )
+    pieces = without_openings(scene.map, scene.ground, scene.cloud, pieces)
     root = joined(scene.cloud, pieces)
     numbers = {k: number for number, k in enumerate(sorted(set(root)), 1)}
     ids = [numbers[k] for k in root]

@@ -1,0 +1,65 @@
+"""Where photographs look through the plane of a piece: a street between two houses, the air beside a gable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from lbr.geometry.gravity import Ground
+from lbr.mapping.instances.cloud import Cloud
+from lbr.mapping.instances.pieces import Piece
+from lbr.mapping.map import Map
+
+BEHIND = 0.06  # of the viewing distance: what stands farther behind a plane was seen through it
+ON = 0.07  # what stands no farther from it was seen on it; farther before it: on something else
+SPREAD = 0.03  # a ray tells of so much around it
+LEAST_RAYS = 3.0  # through a place that is open: one may be of a wrong point
+
+
+def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces, not shown where the photographs that show them look through their planes, not at them.
+
+    Rays to points behind a plane speak for an opening, rays to points on it against one; where there are neither, as
+    in the sky, the nearest place that has some decides.
+    """
+    centres = np.asarray(scene.centres, np.float64) @ ground.level_from_world.T
+    row = np.full(len(scene.points), -1, np.int64)
+    row[cloud.index] = np.arange(len(cloud))
+    found = []
+    for piece in pieces:
+        seen = [row[scene.point_index[scene.observations(image)]] for image in piece.images.tolist()]
+        camera = np.repeat(centres[piece.images], [len(rows) for rows in seen], axis=0)
+        rows = np.concatenate(seen)
+        told = rows >= 0
+        is_open = _openings(piece, camera[told], cloud.xyz[rows[told]])
+        found.append(replace(piece, shown=piece.shown & ~is_open))
+    return found
+
+
+def _openings(piece: Piece, camera: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """bool [H, W] on the canvas of a piece, from the rays [N, 3] of cameras to the points they see, level frame."""
+    reach = piece.wall.reach
+    stands, before = (piece.wall.place(xyz)[1] for xyz in (camera, point))
+    through = (stands > 0) & (before < -BEHIND * reach)
+    on = (stands > 0) & (np.abs(before) < ON * reach)
+    share = (stands[through] / (stands[through] - before[through]))[:, None]
+    looks_through = _votes(piece, camera[through] + share * (point[through] - camera[through]))
+    looks_at = _votes(piece, point[on])
+    is_open = (looks_through >= LEAST_RAYS) & (looks_through > looks_at)
+    is_closed = (looks_at >= 1) & ~is_open
+    if not is_open.any() or not is_closed.any():
+        return is_open
+    apart = [cv2.distanceTransform((~there).astype(np.uint8), cv2.DIST_L2, 5) for there in (is_open, is_closed)]
+    return np.asarray(apart[0] < apart[1])
+
+
+def _votes(piece: Piece, xyz: np.ndarray) -> np.ndarray:
+    """float32 [H, W]: how many of the points [N, 3] of the plane are at or around each cell of a piece."""
+    width, height = piece.canvas.size
+    column, row = piece.canvas.column(piece.wall.place(xyz)[0]), piece.canvas.row(xyz[:, 2])
+    votes = np.histogram2d(row, column, bins=(height, width), range=((0, height), (0, width)))[0].astype(np.float32)
+    sigma = SPREAD * piece.wall.reach / piece.canvas.cell
+    return np.asarray(cv2.GaussianBlur(votes, (0, 0), sigma) * np.float32(2 * np.pi * sigma**2))
