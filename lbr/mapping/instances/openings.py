@@ -1,4 +1,5 @@
-"""Where photographs look through the plane of a piece: a street between two houses, the air beside a gable."""
+"""Where photographs do not look at the plane of a piece: a street between two houses, the air beside a gable, the
+pavement."""
 
 from __future__ import annotations
 
@@ -14,16 +15,18 @@ from lbr.mapping.instances.pieces import Piece
 from lbr.mapping.map import Map
 
 BEHIND = 0.06  # of the viewing distance: what stands farther behind a plane was seen through it
-ON = 0.07  # what stands no farther from it was seen on it; farther before it: on something else
+ON = 0.07  # what stands farther before it ends the ray; what is between was seen on it
 SPREAD = 0.03  # a ray tells of so much around it
 LEAST_RAYS = 3.0  # through a place that is open: one may be of a wrong point
+STOPPED = 0.25  # what a ray that ends before the plane counts: a car hides what other photographs show
 
 
 def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces, not shown where the photographs that show them look through their planes, not at them.
+    """The pieces, not shown where the photographs that show them do not look at their planes.
 
-    Rays to points behind a plane speak for an opening, rays to points on it against one; where there are neither, as
-    in the sky, the nearest place that has some decides.
+    Rays to points behind a plane speak for an opening, and less so rays that end before it, as all do that would meet
+    it below the ground; rays to points on it speak against one. Where there are none, as in the sky, the nearest place
+    that has some decides.
     """
     centres = np.asarray(scene.centres, np.float64) @ ground.level_from_world.T
     row = np.full(len(scene.points), -1, np.int64)
@@ -43,12 +46,14 @@ def _openings(piece: Piece, camera: np.ndarray, point: np.ndarray) -> np.ndarray
     """bool [H, W] on the canvas of a piece, from the rays [N, 3] of cameras to the points they see, level frame."""
     reach = piece.wall.reach
     stands, before = (piece.wall.place(xyz)[1] for xyz in (camera, point))
-    through = (stands > 0) & (before < -BEHIND * reach)
-    on = (stands > 0) & (np.abs(before) < ON * reach)
-    share = (stands[through] / (stands[through] - before[through]))[:, None]
-    looks_through = _votes(piece, camera[through] + share * (point[through] - camera[through]))
-    looks_at = _votes(piece, point[on])
-    is_open = (looks_through >= LEAST_RAYS) & (looks_through > looks_at)
+    meets = (stands > 0) & (before < stands)  # the plane, on the way to the point or beyond it
+    share = np.where(meets, stands / np.where(meets, stands - before, 1.0), 0.0)
+    at = camera + share[:, None] * (point - camera)
+    through = _votes(piece, at[meets & (before < -BEHIND * reach)])
+    stopped = _votes(piece, at[meets & (before > ON * reach)])
+    looks_at = _votes(piece, point[meets & (before >= -BEHIND * reach) & (before <= ON * reach)])
+    elsewhere = through + STOPPED * stopped
+    is_open = (through + stopped >= LEAST_RAYS) & (elsewhere > looks_at)
     is_closed = (looks_at >= 1) & ~is_open
     if not is_open.any() or not is_closed.any():
         return is_open
