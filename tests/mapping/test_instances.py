@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from lbr.geometry.pose import Pose
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.cloud import cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
+from lbr.mapping.instances.openings import without_openings
 from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
@@ -140,6 +143,15 @@ def test_a_wall_is_not_where_photographs_look_through_it():
     within = (up > 1) & (up < 6)
     gap, on_houses = within & (np.abs(east - 5.6) < 0.4), within & (np.abs(east - 5.6) > 1.1) & (np.abs(east - 5.6) < 5)
     assert gap.sum() > 500 and piece.shown[gap].mean() < 0.1 and piece.shown[on_houses].mean() > 0.98
+
+
+def test_a_plane_that_photographs_look_through_is_no_facade(made: tuple[Scene, Found]):
+    scene, found = made
+    piece = found.pieces[0][1]
+    nearer = replace(piece.wall, origin=piece.wall.origin + 2 * piece.wall.outward)  # over the pavement
+    kept = without_openings(scene.map, scene.ground, scene.cloud, [replace(piece, wall=nearer), piece])
+    assert [one.wall for one in kept] == [piece.wall] and kept[0].shown.mean() > 0.9
+    assert without_openings(scene.map, scene.ground, scene.cloud, []) == []
 
 
 def painted(*parts: tuple[int, tuple[int, int, int]], ivy: tuple[int, int] | None = None) -> Texture:

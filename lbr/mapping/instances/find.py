@@ -113,18 +113,18 @@ def canvases(scene: Scene) -> list[tuple[Wall, Canvas, list[tuple[int, int, np.n
 def find_facades(scene: Scene, painted: list[tuple[Wall, Canvas, Texture]], settings: FacadeInstances) -> Found:
     """The instances of a map from the pictures of its walls. Raises DataError when there is none."""
     needed = settings.images_needed(len(scene.map))
-    pieces = ordered([
+    cut = ordered([
         piece
         for wall, canvas, texture in painted
         for piece in cut_wall(scene.cloud, wall, (canvas, texture), scene.seen, settings, needed)
     ])  # fmt: skip
+    pieces = without_openings(scene.map, scene.ground, scene.cloud, cut)
     if not pieces:
         raise DataError(
             f"not one of {len(painted)} upright planes is seen in {needed} images, rises over the eye and looks "
-            "alike in them; "
+            "alike in them, with nothing seen through it; "
             "see instances.min_images, min_points, min_rise, min_agreement"
         )
-    pieces = without_openings(scene.map, scene.ground, scene.cloud, pieces)
     root = joined(scene.cloud, pieces)
     numbers = {k: number for number, k in enumerate(sorted(set(root)), 1)}
     ids = [numbers[k] for k in root]

@@ -19,6 +19,7 @@ ON = 0.07  # what stands farther before it ends the ray; what is between was see
 SPREAD = 0.03  # a ray tells of so much around it
 LEAST_RAYS = 3.0  # through a place that is open: one may be of a wrong point
 STOPPED = 0.25  # what a ray that ends before the plane counts: a car hides what other photographs show
+LEAST_SHOWN = 0.2  # of a piece: photographs that look past more of it do not show a facade
 
 
 def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[Piece]) -> list[Piece]:
@@ -26,7 +27,7 @@ def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[
 
     Rays to points behind a plane speak for an opening, and less so rays that end before it, as all do that would meet
     it below the ground; rays to points on it speak against one. Where there are none, as in the sky, the nearest place
-    that has some decides.
+    that has some decides. A piece of which next to nothing is left is none.
     """
     centres = np.asarray(scene.centres, np.float64) @ ground.level_from_world.T
     row = np.full(len(scene.points), -1, np.int64)
@@ -37,8 +38,9 @@ def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[
         camera = np.repeat(centres[piece.images], [len(rows) for rows in seen], axis=0)
         rows = np.concatenate(seen)
         told = rows >= 0
-        is_open = _openings(piece, camera[told], cloud.xyz[rows[told]])
-        found.append(replace(piece, shown=piece.shown & ~is_open))
+        shown = piece.shown & ~_openings(piece, camera[told], cloud.xyz[rows[told]])
+        if shown.mean() >= LEAST_SHOWN:
+            found.append(replace(piece, shown=shown))
     return found
 
 
