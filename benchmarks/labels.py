@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ablations import SIFT
 from benchmarks.machine import table
 from lbr.config import load_config
 from lbr.io.labels import mask_path, read_mask
@@ -20,11 +19,7 @@ from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import STAGES
 from lbr.pipeline.vocabulary import load_vocabulary
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town.yaml"
-MADE = (  # with keypoints as of configs/folder-sift.yaml; `run` takes overrides for another local feature
-    *SIFT, "extractor.size_power=0", "workspace=outputs/town/workspace-labels", "instances.prefer_given=false",
-    "parallel.workers=1",
-)  # fmt: skip
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town-unlabelled.yaml"
 METHODS = ("kmeans", "facades")
 COVERS = 0.1  # an instance covers a facade when it holds so much of its labelled pixels
 SHOWN = 0.02  # an image shows a facade that fills so much of it
@@ -49,7 +44,8 @@ class LabelScores:
 
 
 def run(arguments: Sequence[str] = ()) -> str:
-    configs = {m: load_config(CONFIG, [f"instances.name={m}", *MADE, *arguments]) for m in METHODS}
+    """arguments: overrides, for another local feature or another town."""
+    configs = {m: load_config(CONFIG, [f"instances.name={m}", "parallel.workers=1", *arguments]) for m in METHODS}
     context = Context(next(iter(configs.values())))
     make_town(context)
     for verb in ("extract", "pairs", "match", "reconstruct"):

@@ -1,9 +1,9 @@
-"""The pictures of assets/: the town's overview, a contact sheet of places by day, at dusk and by night, and what two
-local features match of one of them by day and by night.
+"""The pictures of assets/: the town's overview, a contact sheet of places by day, at dusk and by night, what two local
+features match of one of them by day and by night, and instances that are made from photographs and poses.
 
     .venv/bin/python scripts/make_assets.py
 
-About three minutes; the town of configs/town.yaml is made first where it is not there yet.
+About twelve minutes; the town of configs/town.yaml is made first where it is not there yet.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from lbr.features.daynight import DayNightSettings
 from lbr.features.extractor import Extractor
 from lbr.features.sift import SiftSettings
 from lbr.geometry.pose import Pose
+from lbr.io.images import read_image
 from lbr.io.text_lists import read_poses
 from lbr.matching.nearest import NearestSettings, match_descriptors
+from lbr.pipeline.labelling import PREVIEWS
 from lbr.pipeline.scenes import make_town
 from lbr.pipeline.stage import Context
+from lbr.pipeline.stages import STAGES
 from lbr.town import build_town, contact_sheet
 from lbr.town.pictures import overview_picture, photographs_of, places
 from lbr.visualization.matches import draw_matches
@@ -49,7 +52,17 @@ def main() -> int:
         (SiftSettings(max_keypoints=1000), 0.8), (DayNightSettings(max_keypoints=1000), 0.9),
     )  # fmt: skip
     _write("night.jpg", np.vstack([matched_picture(day, night, make_extractor(f), ratio) for f, ratio in features]))
+    _write("instances.jpg", instances_picture(Context(load_config(ROOT / "configs" / "town-unlabelled.yaml"))))
     return 0
+
+
+def instances_picture(context: Context) -> np.ndarray:
+    """Previews of label images that are made of a town as if it had none."""
+    for verb in ("extract", "pairs", "match", "reconstruct", "label"):
+        STAGES[verb](context)
+    previews = sorted((context.workspace.labels / PREVIEWS).rglob("*.jpg"))
+    chosen = [read_image(path) for path in previews[len(previews) // 18 :: len(previews) // 9][:9]]
+    return contact_sheet([chosen[k : k + 3] for k in (0, 3, 6)], 400)
 
 
 def matched_picture(day: np.ndarray, night: np.ndarray, extractor: Extractor, ratio: float) -> np.ndarray:
