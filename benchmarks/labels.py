@@ -20,6 +20,7 @@ from lbr.pipeline.stages import STAGES
 from lbr.pipeline.vocabulary import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "town-unlabelled.yaml"
+MADE = ("instances.prefer_given=false", "instances.min_track=3", "parallel.workers=1")  # whichever method is named
 METHODS = ("kmeans", "facades")
 COVERS = 0.1  # an instance covers a facade when it holds so much of its labelled pixels
 SHOWN = 0.02  # an image shows a facade that fills so much of it
@@ -45,7 +46,7 @@ class LabelScores:
 
 def run(arguments: Sequence[str] = ()) -> str:
     """arguments: overrides, for another local feature or another town."""
-    configs = {m: load_config(CONFIG, [f"instances.name={m}", "parallel.workers=1", *arguments]) for m in METHODS}
+    configs = {m: load_config(CONFIG, [f"instances.name={m}", *MADE, *arguments]) for m in METHODS}
     context = Context(next(iter(configs.values())))
     make_town(context)
     for verb in ("extract", "pairs", "match", "reconstruct"):
