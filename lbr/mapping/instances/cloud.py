@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from lbr.errors import DataError
 from lbr.geometry.gravity import Ground
+from lbr.mapping.instances.views import level_centres
 from lbr.mapping.map import Map
 
 SURE_PX = 1.0  # points of two images, where they are of use at all, are kept only below this error
@@ -41,8 +42,7 @@ def cloud_of(scene: Map, ground: Ground, min_track: int = 2) -> Cloud:
     """The usable points of a map, of those that `min_track` images or more see. Raises DataError when there are next to
     none."""
     points = ground.level_from_world @ np.asarray(scene.points, np.float64).T
-    rotations, shifts = scene.poses[:, :, :3], scene.poses[:, :, 3]
-    centres = -np.einsum("iba,ib->ia", rotations, shifts) @ ground.level_from_world.T
+    centres = level_centres(scene, ground)
     observed = np.asarray(scene.point_index, np.int64)
     images = np.repeat(np.arange(len(scene)), np.diff(scene.offsets))
     rays = centres[images] - points.T[observed]

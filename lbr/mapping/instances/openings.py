@@ -12,6 +12,7 @@ import numpy as np
 from lbr.geometry.gravity import Ground
 from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.pieces import Piece
+from lbr.mapping.instances.views import level_centres
 from lbr.mapping.map import Map
 
 BEHIND = 0.06  # of the viewing distance: what stands farther behind a plane was seen through it
@@ -29,7 +30,7 @@ def without_openings(scene: Map, ground: Ground, cloud: Cloud, pieces: Sequence[
     it below the ground; rays to points on it speak against one. Where there are none, as in the sky, the nearest place
     that has some decides. A piece of which next to nothing is left is none.
     """
-    centres = np.asarray(scene.centres, np.float64) @ ground.level_from_world.T
+    centres = level_centres(scene, ground)
     row = np.full(len(scene.points), -1, np.int64)
     row[cloud.index] = np.arange(len(cloud))
     found = []

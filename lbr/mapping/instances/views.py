@@ -60,6 +60,12 @@ def level_pose(scene: Map, image: int, ground: Ground) -> Pose:
     return Pose(pose.R @ ground.level_from_world.T, pose.t)
 
 
+def level_centres(scene: Map, ground: Ground) -> np.ndarray:
+    """float64 [I, 3]: where the cameras of the map stand in the level frame."""
+    centres: np.ndarray = scene.centres @ ground.level_from_world.T
+    return centres
+
+
 def sightings(scene: Map) -> sparse.csr_matrix:
     """CSR [P, I]: which points of the map are seen in which images; the data are indices of observations + 1."""
     images = np.repeat(np.arange(len(scene)), np.diff(scene.offsets))
