@@ -32,7 +32,8 @@ def refine_as_published(
     """Match the frames' points anew, drop short tracks and what reprojects farther than radius_px, take the inliers of
     RANSAC at max_error_px, and refine the pose `iterations` times from those within max_error_px of it.
 
-    None when there are too few. support: all inliers, as nothing here tells those by chance; in_view: all pairs.
+    None when there are too few. support: all inliers, as nothing here tells those by chance; in_view: all pairs;
+    significance: of those.
     """
     frames = published_frames(scene, reference, estimate, settings)
     pairs = lift(scene, query, frames, match(frames))
@@ -51,4 +52,4 @@ def refine_as_published(
         if refined is None:
             return None
         moved = refined
-    return Refined(moved, pairs, float(moved.num_inliers), len(pairs))
+    return Refined(moved, pairs, moved.num_inliers, len(pairs), moved.num_inliers / len(pairs) ** 0.5)

@@ -6,6 +6,7 @@ What of it is right is told by a comparison with chance: the same search at plac
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,6 +22,27 @@ LEAST_ASIDE_PX = 30.0  # farther than a point's own surroundings look like it
 BLOCK = 65536  # numbers of descriptors compared at a time
 LEAST_PAIRS = 6  # fewer say nothing about chance
 SCALES = 2.0  # times nearer or farther than a frame saw a point: beyond that it is rarely found again
+PRIOR = 0.6, 3.0  # frames that saw a point, and that had it in view, before any is counted
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Db images: centres float64 [K, 3]; projections float64 [K, 3, 3] of what is as far from them, in world axes, to
+    homogeneous pixels, without distortion; sizes [K, 2] in pixels."""
+
+    centres: np.ndarray
+    projections: np.ndarray
+    sizes: np.ndarray
+
+    def with_in_view(self, xyz: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> np.ndarray:
+        """int64 [V]: how many have points float64 [V, 3] in view, at a distance of so much, float64 [V] each."""
+        offset = xyz - self.centres[:, None]
+        x, y, z = np.einsum("kij,kvj->ikv", self.projections, offset)
+        width, height = self.sizes.T[..., None]
+        inside = (z > 0) & (x >= 0) & (x < width * z) & (y >= 0) & (y < height * z)
+        squared = np.square(offset).sum(axis=2)
+        inside &= (squared >= nearest**2) & (squared <= farthest**2)
+        return np.count_nonzero(inside, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +50,8 @@ class Guide:
     """What some frames see, made ready to be searched for in one query under many poses.
 
     points: int64 [P] of the map, xyz float64 [P, 3]; those of row p were observed start[p]:start[p]+count[p], int64
-    [P], of descriptors float32 [O, D] by the db images image, int64 [O]. query: descriptors float32; tree: over its
-    keypoints.
+    [P], of descriptors float32 [O, D] by the db images image, int64 [O], from so far, distance float64 [O]. query:
+    descriptors float32; tree: over its keypoints. frames: those that see.
     """
 
     points: np.ndarray
@@ -41,24 +63,47 @@ class Guide:
     distance: np.ndarray
     query: LocalFeatures
     tree: cKDTree
+    frames: Frames
 
 
 @dataclass(frozen=True, eq=False)
 class Guided:
-    """Pairs of a guided search, with their quality.
+    """Pairs of a guided search under a pose, with their quality.
 
-    in_view: points that were looked for at about the scale at which a frame saw them. expected: bool [M], the pairs of
-    such points. chance: how many of those are to be expected at a wrong place.
+    Rows of the guide: point int64 [M], of the pairs; by_chance int64 [A], of what is as alike at wrong places, as many
+    as ASIDE; looked_for int64 [V], of the points in view.
     """
 
+    guide: Guide
+    estimate: PoseEstimate
     pairs: Correspondences
-    expected: np.ndarray
-    chance: float
-    in_view: int
+    point: np.ndarray
+    by_chance: np.ndarray
+    looked_for: np.ndarray
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """float64 [P]: how surely each point of the guide is found (`_repeatability`), 0 where it needs not be."""
+        return _repeatability(self.guide, self.estimate, self.looked_for)
+
+    @property
+    def in_view(self) -> int:
+        """How many points are expected."""
+        return int(np.count_nonzero(self.expected))
 
     def support(self, inliers: np.ndarray) -> float:
-        """Of the pairs that a pose fits, bool [M], the expected ones, less those by chance."""
-        return int(np.count_nonzero(inliers & self.expected)) - self.chance
+        """Of the pairs that a pose fits, bool [M], the expected ones, less as many as a wrong place has."""
+        found, by_chance = self.expected[self.point[inliers]], self.expected[self.by_chance]
+        return int(np.count_nonzero(found)) - np.count_nonzero(by_chance) / len(ASIDE)
+
+    def significance(self, inliers: np.ndarray) -> float:
+        """The support over its spread by chance, each point counted by how surely it is found.
+
+        That is the filter matched to what a right pose finds (North 1963), where chance finds all points alike. If all
+        are as sure as each other, it is the support over the square root of the points in view.
+        """
+        found = self.expected[self.point[inliers]].sum() - self.expected[self.by_chance].sum() / len(ASIDE)
+        return float(found / max(np.square(self.expected).sum(), 1e-12) ** 0.5)
 
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
@@ -74,8 +119,15 @@ def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     distance = np.linalg.norm(scene.centres[image] - np.repeat(xyz, count, axis=0), axis=1)
     return Guide(
         points.astype(np.int64), xyz, start, count, as_float32(scene.descriptors[observation[order]]), image, distance,
-        with_float32(query), cKDTree(query.keypoints),
+        with_float32(query), cKDTree(query.keypoints), _frames(scene, frames),
     )  # fmt: skip
+
+
+def _frames(scene: Map, frames: np.ndarray) -> Frames:
+    cameras = [scene.camera(int(frame)) for frame in frames]
+    intrinsics = np.array([camera.matrix for camera in cameras]).reshape(-1, 3, 3)
+    sizes = np.array([camera.size for camera in cameras], np.float64).reshape(-1, 2)
+    return Frames(scene.centres[frames], intrinsics @ scene.poses[frames, :, :3], sizes)
 
 
 def guided_match(guide: Guide, estimate: PoseEstimate, radius_px: float) -> tuple[Correspondences, np.ndarray]:
@@ -110,10 +162,8 @@ def match_beyond_chance(
         return None
     least = best[gain.argmax()]
     kept = cosine >= least
-    expected = _at_scale(guide, estimate, row)
     pairs = replace(_correspondences(guide, point[kept], keypoint[kept]), quality=quality_of(cosine[kept]))
-    chance = np.count_nonzero(expected[of_wrong[wrong >= least]]) / len(aside)
-    return Guided(pairs, expected[point[kept]], chance, int(np.count_nonzero(expected)))
+    return Guided(guide, estimate, pairs, point[kept], of_wrong[wrong >= least], row)
 
 
 def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -126,16 +176,21 @@ def _projected(guide: Guide, estimate: PoseEstimate, most_points: int | None) ->
     return xy[row], row
 
 
-def _at_scale(guide: Guide, estimate: PoseEstimate, row: np.ndarray) -> np.ndarray:
-    """bool [P]: of the points in view, row int64 [V], those that some frame saw from about as far as the pose does.
+def _repeatability(guide: Guide, estimate: PoseEstimate, row: np.ndarray) -> np.ndarray:
+    """float64 [P]: of the points in view, row int64 [V], how surely a frame sees each from about as far as the pose
+    does: of the frames that have it in view from there the share that saw it, with PRIOR; 0 where none did, and of the
+    points not in view.
 
-    Along a street most points in view were seen, near by, from its other end: that they are not found says nothing.
+    Along a street most points in view were seen, near by, from its other end: that they are not found says nothing. And
+    a point that two of ten frames found says little.
     """
     which, observation = _observations(guide, row)
     own = np.linalg.norm(estimate.pose.centre - guide.xyz[row], axis=1)
     ratio = own[which] / guide.distance[observation]
-    found = np.zeros(len(guide.points), bool)
-    found[row[which[(ratio <= SCALES) & (ratio >= 1 / SCALES)]]] = True
+    saw = np.bincount(which[(ratio <= SCALES) & (ratio >= 1 / SCALES)], minlength=len(row))
+    had = guide.frames.with_in_view(guide.xyz[row], own / SCALES, own * SCALES)
+    found = np.zeros(len(guide.points))
+    found[row] = np.where(saw > 0, (saw + PRIOR[0]) / (np.maximum(had, saw) + PRIOR[1]), 0)
     return found
 
 

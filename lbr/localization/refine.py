@@ -49,26 +49,20 @@ class Refined:
 
     in_view: points of the map that the pose has in view at about the scale at which a frame saw them. support: inliers
     of these that were found around the pose, less the number that a wrong place is expected to have as well.
+    significance: of the support, against what is in view (`Guided.significance`): a look-alike has the support of one
+    wall, where the right place has that of all in view, so that the same support says less the more is in view.
     """
 
     estimate: PoseEstimate
     pairs: Correspondences
     support: float
     in_view: int
+    significance: float
 
     @property
     def found(self) -> float:
         """The support as a share of the points in view."""
         return self.support / max(self.in_view, 1)
-
-    @property
-    def significance(self) -> float:
-        """Support over the square root of the points in view, by which a count of what is right by chance would vary.
-
-        A look-alike has the support of one wall, where the right place has that of all in view: the same support says
-        less the more is in view.
-        """
-        return self.support / max(self.in_view, 1) ** 0.5
 
 
 def looks_alike(scene: Map, pose: Pose, settings: RefinementSettings) -> np.ndarray:
@@ -181,7 +175,8 @@ def _settled(
         if refined is None:
             return None
         moved = refined
-    return Refined(moved, joined, guided.support(moved.inliers[: len(guided.pairs)]), guided.in_view)
+    inliers = moved.inliers[: len(guided.pairs)]
+    return Refined(moved, joined, guided.support(inliers), guided.in_view, guided.significance(inliers))
 
 
 def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:

@@ -19,8 +19,8 @@ class VerificationSettings(Settings):
     some as well: the street drive needs 0.5.)
     min_support: instead of the first two, a pose is refined from hopeful_inliers on, and verified with so many inliers
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
-    min_significance: and with so many of them over the square root of the points in view (`Refined.significance`), or,
-    where few points are, with min_found of them: of 36 no pose would reach 5 before it found all but six.
+    min_significance: and with so many of them against what is in view (`Guided.significance`), or, where few points
+    are, with min_found of them: of 36 that are alike no pose would reach 6 before it found all.
     sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
     compared with what one more step finds, of a rival (rival_evidence) or, where not the first step found the pose, of
     the fallback; the more significant one is taken.

@@ -261,7 +261,7 @@ def test_the_fallback_gives_a_second_opinion_of_what_a_later_step_found(two_plac
     scene = scene_of(two_places, seen, there=["there"])
     limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5}
     compare = Comparing(scene, settings(verification=limits))
-    query = two_places.query({"here": 45, "there": 90}, {})
+    query = two_places.query({"here": 45, "there": 120}, {})
     evidence = (0.5, 0.4, 0.1, 0.0)
 
     def outcome(*steps: str) -> tuple[str | None, list[str]]:
@@ -280,6 +280,16 @@ def test_of_two_verified_poses_the_more_significant_is_taken(two_places: TwoPlac
     compare = Comparing(scene, settings(verification=limits))
     found = compare(two_places.query({"here": 70, "there": 55}, {}), Steps(["here"], ["there"]))
     assert (found.reference, found.status, len(found.steps)) == ("there", Status.REFINED, 2)
+
+
+def test_of_poses_that_are_not_verified_inliers_and_significance_choose_together(two_places: TwoPlaces):
+    """Of the place 90 inliers of 300 in view, at the look-alike 16 of 20, which are as significant or more."""
+    scene = scene_of(two_places, {"here": np.arange(150), "there": np.arange(150, 170)}, there=["there"])
+    limits = {"min_support": 10_000, "hopeful_inliers": 8, "weak_inliers": 8}
+    compare = Comparing(scene, settings(verification=limits))
+    for order in (["here", "there"], ["there", "here"]):
+        found = compare(two_places.query({"here": 40, "there": 16}, {}), Steps(*([name] for name in order)))
+        assert (found.reference, found.status) == ("here", Status.WEAK)
 
 
 @pytest.mark.parametrize("budget", [None, 1], ids=["no further step", "no budget"])
