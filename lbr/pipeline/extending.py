@@ -24,6 +24,7 @@ from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, 
 from lbr.mapping.growth import View, grow
 from lbr.mapping.map import Map, open_map, write_map
 from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
+from lbr.matching import guidance
 from lbr.parallel import parallel_map
 from lbr.pipeline.calibrating import LocalizeAgain, Record, with_cameras_of_queries
 from lbr.pipeline.changes import (
@@ -45,17 +46,17 @@ from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource
+from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource, PosedCamera
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
 from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
-from lbr.retrieval.pairs import PosePairs, pairs_from_poses
+from lbr.retrieval.pairs import Pair, PosePairs, pairs_from_poses
 from lbr.retrieval.progressive import ProgressiveCandidates
-from lbr.types import Camera, LocalFeatures, Matches, Pose, Query
+from lbr.types import LocalFeatures, Matches, Query
 
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
 MIN_SHARE = 0.25  # of an image's matches, in pairs that pass at all: by chance a tenth agree with a wrong pose
-Posed = dict[str, tuple[Camera, Pose]]
+Posed = dict[str, PosedCamera]
 
 
 @dataclass(frozen=True)
@@ -244,18 +245,11 @@ def _add(work: Extension, scene: Map, fresh: Posed) -> tuple[Map, Posed]:
     near = config.pairs if isinstance(config.pairs, PosePairs) else PosePairs()
     pairs = [pair for pair in pairs_from_poses(poses, near) if not fresh.keys().isdisjoint(pair)]
     names = sorted({name for pair in pairs for name in pair})
-    cameras = {n: fresh[n][0] if n in fresh else scene.camera(scene.index_of(n)) for n in names}
+    posed = {n: (fresh[n][0] if n in fresh else scene.camera(scene.index_of(n)), poses[n]) for n in names}
     features = dict(_read(work, names))
-    settings = config.reconstruction
-    limits = settings if isinstance(settings, TriangulationSettings) else TriangulationSettings()
-    sizes: dict[tuple[str, str], int] = {}
-    verified = verify_pairs(
-        cameras, {n: poses[n] for n in names}, {n: f.keypoints for n, f in features.items()},
-        _matches(work, pairs, sizes), limits,
-    )  # fmt: skip
-    verified = _believed(verified, sizes, set(fresh))
-    views = {n: _view(scene, n, cameras[n], poses[n], features[n], n in fresh) for n in names}
-    growth = grow(views, scene.points, verified, limits)
+    verified = _verified(work, posed, {n: f.keypoints for n, f in features.items()}, pairs, set(fresh))
+    views = {n: _view(scene, n, posed[n], features[n], n in fresh) for n in names}
+    growth = grow(views, scene.points, verified, _limits(work))
     listed = np.array(names)[growth.views] if names else np.zeros(0, str)
     kept = {n: fresh[n] for n in sorted(fresh) if n in set(listed.tolist())}
     counts = np.cumsum([0, *(len(f) for f in features.values())])
@@ -272,9 +266,38 @@ def _add(work: Extension, scene: Map, fresh: Posed) -> tuple[Map, Posed]:
     return bigger, kept
 
 
-def _view(scene: Map, name: str, camera: Camera, pose: Pose, features: LocalFeatures, new: bool) -> View:
+def _limits(work: Extension) -> TriangulationSettings:
+    settings = work.context.config.reconstruction
+    return settings if isinstance(settings, TriangulationSettings) else TriangulationSettings()
+
+
+def _verified(
+    work: Extension, posed: Posed, keypoints: Mapping[str, np.ndarray], pairs: list[Pair], fresh: set[str]
+) -> dict[Pair, np.ndarray]:
+    """The matches of pairs that agree with the poses, without those of new images whose pose is not believed.
+
+    Matches that tell whether poses are right know nothing of them; those of images that are believed are then guided by
+    them, where those of the map are (`matcher.guided`).
+    """
+    config = work.context.config
+    cameras, poses = {n: camera for n, (camera, _) in posed.items()}, {n: pose for n, (_, pose) in posed.items()}
+    sizes: dict[Pair, int] = {}
+
+    def plain() -> Iterator[tuple[Pair, Matches]]:
+        for pair, found in matches_of(work.features, config.matcher, pairs, config.parallel, "match"):
+            sizes[pair] = len(found)
+            yield pair, found
+
+    verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), _limits(work)), sizes, fresh)
+    if guidance(config.matcher) is None:
+        return verified
+    guided = matches_of(work.features, config.matcher, list(verified), config.parallel, "match again", posed)
+    return verify_pairs(cameras, poses, keypoints, guided, _limits(work))
+
+
+def _view(scene: Map, name: str, posed: PosedCamera, features: LocalFeatures, new: bool) -> View:
     points = np.full(len(features), -1, np.int64) if new else points_of_keypoints(scene, name, features)
-    return View(camera, pose, features.keypoints, points, new)
+    return View(*posed, features.keypoints, points, new)
 
 
 def _read(work: Extension, names: list[str]) -> Iterator[tuple[str, LocalFeatures]]:
@@ -283,9 +306,7 @@ def _read(work: Extension, names: list[str]) -> Iterator[tuple[str, LocalFeature
             yield name, (new if name in new else old).read(name)
 
 
-def _believed(
-    verified: dict[tuple[str, str], np.ndarray], sizes: Mapping[tuple[str, str], int], fresh: set[str]
-) -> dict[tuple[str, str], np.ndarray]:
+def _believed(verified: dict[Pair, np.ndarray], sizes: Mapping[Pair, int], fresh: set[str]) -> dict[Pair, np.ndarray]:
     """The verified matches without those of new images whose pose too small a share of their matches agrees with."""
     wrong = set()
     for name in fresh:
@@ -293,16 +314,6 @@ def _believed(
         if sum(len(verified[pair]) for pair in own) < MIN_SHARE * sum(sizes[pair] for pair in own):
             wrong.add(name)
     return {pair: found for pair, found in verified.items() if wrong.isdisjoint(pair)}
-
-
-def _matches(
-    work: Extension, pairs: list[tuple[str, str]], sizes: dict[tuple[str, str], int]
-) -> Iterator[tuple[tuple[str, str], Matches]]:
-    """The matches of pairs; `sizes` takes in how many there are of each."""
-    config = work.context.config
-    for pair, found in matches_of(work.features, config.matcher, pairs, config.parallel, "match"):
-        sizes[pair] = len(found)
-        yield pair, found
 
 
 def _inputs(work: Extension, added: Posed) -> dict[str, str]:

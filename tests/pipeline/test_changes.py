@@ -21,6 +21,7 @@ from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, wri
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import read_poses, write_poses, write_query_list
 from lbr.mapping.map import open_map
+from lbr.matching import guidance
 from lbr.pipeline.workspace import Workspace, read_manifest
 from lbr.recognition.prototypes import read_prototypes
 from lbr.retrieval.index import open_index
@@ -177,7 +178,43 @@ def test_bad_photographs_are_listed_and_the_others_added(own: Path, capsys: pyte
     assert [p[0] for p in read_manifest(work(own).map)["problems"]]
 
 
-def test_a_pose_that_no_match_agrees_with_is_left_out(own: Path, scene: RenderedScene, capsys: pytest.CaptureFixture):
+@pytest.fixture
+def along_lines(own: Path) -> Callable[..., int]:
+    """`own` with a map of its own whose photographs were matched along epipolar lines, to be extended."""
+    config = own / "config.yaml"
+    config.write_text(f"{config.read_text()}matcher: {{guided: {{}}}}\nworkspace: {own}/guided\n".replace(
+        "workspace: work\n", ""
+    ))  # fmt: skip
+    assert run(own, "run", "--until", "reconstruct") == 0
+    return lambda: extended(own, "--poses", str(own / "new/poses.txt"))
+
+
+def test_what_is_added_is_matched_along_lines_where_the_map_is(
+    own: Path, along_lines: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+):
+    """Among look-alike patches the ratio test leaves out what lies near no other one's line."""
+    from lbr.pipeline import extending
+
+    def count(guided: bool) -> int:
+        monkeypatch.setattr(extending, "guidance", lambda matcher: guidance(matcher) if guided else None)
+        kept = shutil.copytree(own / "guided", own / "kept", dirs_exist_ok=True)
+        assert along_lines() == 0
+        scene = open_map(own / "guided/map")
+        seen = len(scene.features(scene.index_of("06.png")))
+        shutil.rmtree(own / "guided")
+        shutil.move(kept, own / "guided")
+        return seen
+
+    assert count(True) > 1.1 * count(False) > 50
+
+
+@pytest.mark.parametrize("matched", ["plainly", "along lines"])
+def test_a_pose_that_no_match_agrees_with_is_left_out(
+    own: Path, scene: RenderedScene, capsys: pytest.CaptureFixture, matched: str, request: pytest.FixtureRequest
+):
+    """A pose that is wrong finds matches along its lines as well: those that tell know nothing of it."""
+    if matched == "along lines":
+        request.getfixturevalue("along_lines")
     elsewhere = Pose(scene.poses["db/00.png"].R, scene.poses["db/00.png"].t + [0.3, 0.2, 0.0])
     write_poses(own / "new/poses.txt", {"06.png": elsewhere})
     assert extended(own, "--poses", str(own / "new/poses.txt")) == 2
