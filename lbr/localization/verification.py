@@ -20,7 +20,7 @@ class VerificationSettings(Settings):
     min_support: instead of the first two, a pose is refined from hopeful_inliers on, and verified with so many inliers
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
     min_significance: and with so many of them against what is in view (`Guided.significance`), or, where few points
-    are, with min_found of them: of 36 that are alike no pose would reach 6 before it found all.
+    are, with min_found of them: of 33 that are alike no pose would reach 5.75 before it found all.
     sure_significance: below it a place is sampled a second time, and a verified pose, which may be a near twin's, is
     compared with what one more step finds, of a rival (rival_evidence) or, where not the first step found the pose, of
     the fallback; the more significant one is taken.
