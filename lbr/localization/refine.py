@@ -107,8 +107,8 @@ def refine_with_frames(
     """Guided matching under the pose and non-linear refinement, in turn.
 
     pairs: those the estimate is from; they stay in the game as long as they fit, as guided ones may all be of one wall.
-    A pose found from afar is refined again with the frames near it alone, and taken if it stands out more: the poses of
-    a map that drift (GPS and inertial ones by decimetres over a street) fit each other nearby, and pull apart from afar.
+    A pose found from afar is refined again with the frames near it alone, and taken if it stands out more: poses of a
+    map that drift (GPS and inertial ones by decimetres over a street) fit each other nearby, and pull apart from afar.
     None when a round finds no more than chance does, or too few pairs: the caller keeps what it had. The same pose
     gives the same result: samples are drawn in the order of quality with a fixed seed.
     """

@@ -12,7 +12,7 @@ from lbr.localization.refine import RefinementSettings, covisible_frames, near_f
 from lbr.mapping.map import Map, build_map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
-from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
+from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows, visible
 
 QUERY_POSE = arc_poses(7)[2]
 
@@ -168,14 +168,18 @@ DRIFT = np.array([0.15, 0, 0])  # of what far frames saw, in metres
 
 @pytest.fixture(scope="module")
 def drifting() -> tuple[ExactWorld, Map]:
-    """A map of poses that drift: frames from afar and the points that they alone see are off by DRIFT."""
+    return drifting_map(150, 14.0)[:2]
+
+
+def drifting_map(num_far: int, away: float) -> tuple[ExactWorld, Map, np.ndarray]:
+    """A map of poses that drift: frames from afar and the points that they alone see are off by DRIFT; those points."""
     rng = np.random.default_rng(0)
     ahead = np.array([0, 0, 6.0])
-    poses = {f"db/far{i}.png": look_at(np.array([i - 1.0, 0, -14 - i]), ahead) for i in range(3)}
+    poses = {f"db/far{i}.png": look_at(np.array([i - 1.0, 0, -away - i]), ahead) for i in range(3)}
     poses |= {f"db/near{i}.png": look_at(np.array([0.4 * i - 0.6, 0.1, 0]), ahead) for i in range(4)}
     points = rng.uniform([-1.5, -1, 5], [1.5, 1, 7], (480, 3))
     world = ExactWorld(points, unit_rows(480, 32, rng), CAMERA, poses)
-    far, near, both = np.split(rng.permutation(480), [150, 450])
+    far, near, both = np.split(rng.permutation(480), [num_far, 450])
     seen = [np.r_[both, far if "far" in name else near] for name in poses]
     model = ModelArrays(
         tuple(poses), (CAMERA,) * 7, tuple(poses.values()), np.cumsum([0, *map(len, seen)]),
@@ -186,7 +190,7 @@ def drifting() -> tuple[ExactWorld, Map]:
     moved_points, moved_poses = exact.points.copy(), exact.poses.copy()
     moved_points[far] += DRIFT
     moved_poses[:3, :, 3] -= exact.poses[:3, :, :3] @ DRIFT
-    return world, replace(exact, points=moved_points, poses=moved_poses)
+    return world, replace(exact, points=moved_points, poses=moved_poses), far
 
 
 @pytest.mark.parametrize("images", [[0], [0, 1, 2]])
@@ -200,6 +204,20 @@ def test_a_pose_from_afar_is_refined_with_the_frames_near_it(drifting: tuple[Exa
         for settings in (RefinementSettings(near_frames=0), RefinementSettings())
     ]
     assert off[0] > 0.9 * np.linalg.norm(DRIFT) and off[1] < 0.01
+
+
+def test_the_pose_near_frames_give_needs_not_have_more_support():
+    """200 of 300 far points are found again, all 150 of the near ones; and 30 that both see."""
+    world, scene, far = drifting_map(300, 4.0)
+    pose = look_at(np.array([0.2, 0, -0.2]), np.array([0.1, 0, 6.0]))
+    query, seen = world.features(pose, noise_px=0.3), visible(CAMERA, pose, world.points)[1]
+    query = query.select(np.flatnonzero(~np.isin(seen, far[:100])))
+    estimate, pairs = localized(scene, query, [0, 1, 2])
+    alone = refine_with_frames(scene, query, estimate, pairs, RefinementSettings(near_frames=0))
+    both = refine_with_frames(scene, query, estimate, pairs, RefinementSettings())
+    assert both.support < alone.support and both.significance > alone.significance
+    assert pose_error(alone.estimate.pose, pose)[0] > 0.9 * np.linalg.norm(DRIFT)
+    assert pose_error(both.estimate.pose, pose)[0] < 0.01
 
 
 def test_near_frames_are_asked_for_where_support_is_far(drifting: tuple[ExactWorld, Map]):
