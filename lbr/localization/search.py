@@ -251,15 +251,15 @@ class Search:
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
         """The pose of one place, judged; None when there is none.
 
-        Where support verifies, and a first pose has little of it and is new, a second one is drawn from closer pairs.
+        Where support verifies, and not the first pose, which is new, a second one is drawn from closer pairs.
         """
         with self.log.timed("pose"):
             pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
             if self.settings.min_track_length > 2:
                 pairs = pairs.select(self.scene.track_lengths[pairs.point_index] >= self.settings.min_track_length)
         first = self._estimated(pairs, self.settings.pnp)
-        wanted = self.settings.verification.sure_significance
-        if wanted is None or (first is not None and (first.repeats or self._is_sure(first))):
+        asked = self.settings.verification.sure_significance is not None
+        if not asked or (first is not None and (first.repeats or first.verified)):
             return first
         closer = self.settings.pnp.model_copy(update={"max_error_px": self.settings.pnp.max_error_px / 2})
         return self._better(first, self._estimated(pairs, closer))
