@@ -120,6 +120,6 @@ def shortcoming(attempt: Attempt, limits: VerificationSettings) -> str:
     if attempt.support < (limits.min_support or 0):
         return f"{attempt.support:.0f} beyond chance after refinement, wanted {limits.min_support}"
     return (
-        f"{attempt.support:.0f} beyond chance of {attempt.refined.in_view} map points in view: a look-alike may have "
-        "as many"
+        f"{attempt.support:.0f} beyond chance of {attempt.refined.in_view} map points in view, of significance "
+        f"{attempt.significance:.2f}, wanted {limits.min_significance:g}: a look-alike may have as much"
     )
