@@ -291,7 +291,9 @@ def _verified(
     verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), _limits(work)), sizes, fresh)
     if guidance(config.matcher) is None:
         return verified
-    guided = matches_of(work.features, config.matcher, list(verified), config.parallel, "match again", posed)
+    believed = {name for pair in verified for name in pair}
+    again = [pair for pair in pairs if believed.issuperset(fresh.intersection(pair))]
+    guided = matches_of(work.features, config.matcher, again, config.parallel, "match again", posed)
     return verify_pairs(cameras, poses, keypoints, guided, _limits(work))
 
 
