@@ -11,6 +11,7 @@ from pydantic import Field
 from lbr.features.extractor import NeuralSettings, extract_resized
 from lbr.io.images import to_grey
 from lbr.networks import channels_last, folded, load_weights, pick_device, to_arrays
+from lbr.parallel import single_torch_thread
 from lbr.types import LocalFeatures
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "daynight.pt"
@@ -58,7 +59,7 @@ class DayNight:
         from lbr.features.resnetxn_network import sample_descriptors, strongest
 
         settings = self.settings
-        with torch.inference_mode():
+        with single_torch_thread(), torch.inference_mode():
             grey = torch.from_numpy(to_grey(image))[None, None].to(self.device).float() / 255
             detection, reliability, dense = self.network(grey)
             heat = keypoint_heat(detection, reliability)
