@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,6 +102,20 @@ def channels_last(network: Network, device: str) -> Network:
     import torch
 
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+
+
+@contextmanager
+def single_torch_thread() -> Iterator[None]:
+    """One thread of torch inside the block: the last bits of its convolutions depend on their number on some
+    processors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def folded(part: torch.nn.Module) -> torch.nn.Module:

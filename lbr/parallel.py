@@ -88,20 +88,6 @@ def limit_torch() -> None:
 
 
 @contextmanager
-def single_torch_thread() -> Iterator[None]:
-    """One thread of torch inside the block: the last bits of its convolutions depend on their number on some
-    processors."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def single_blas_thread() -> Iterator[None]:
     """One BLAS thread inside the block; costs nothing where that is so already."""
     if _has_single_blas_thread():

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from lbr.features.extractor import NeuralSettings, extract_resized
 from lbr.io.images import to_grey
-from lbr.networks import channels_last, folded, load_weights, pick_device, to_arrays
-from lbr.parallel import single_torch_thread
+from lbr.networks import channels_last, folded, load_weights, pick_device, single_torch_thread, to_arrays
 from lbr.types import LocalFeatures
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "daynight.pt"
