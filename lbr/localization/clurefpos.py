@@ -33,7 +33,7 @@ def refine_as_published(
     RANSAC at max_error_px, and refine the pose `iterations` times from those within max_error_px of it.
 
     None when there are too few. support: all inliers, as nothing here tells those by chance; in_view: all pairs;
-    significance: of those.
+    significance: the one over the root of the other.
     """
     frames = published_frames(scene, reference, estimate, settings)
     pairs = lift(scene, query, frames, match(frames))

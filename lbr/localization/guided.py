@@ -93,8 +93,7 @@ class Guided:
 
     def support(self, inliers: np.ndarray) -> float:
         """Of the pairs that a pose fits, bool [M], the expected ones, less as many as a wrong place has."""
-        found, by_chance = self.expected[self.point[inliers]], self.expected[self.by_chance]
-        return int(np.count_nonzero(found)) - np.count_nonzero(by_chance) / len(ASIDE)
+        return self._beyond_chance(inliers, self.expected > 0)
 
     def significance(self, inliers: np.ndarray) -> float:
         """The support over its spread by chance, each point counted by how surely it is found.
@@ -102,8 +101,12 @@ class Guided:
         That is the filter matched to what a right pose finds (North 1963), where chance finds all points alike. If all
         are as sure as each other, it is the support over the square root of the points in view.
         """
-        found = self.expected[self.point[inliers]].sum() - self.expected[self.by_chance].sum() / len(ASIDE)
-        return float(found / max(np.square(self.expected).sum(), 1e-12) ** 0.5)
+        found = self._beyond_chance(inliers, self.expected)
+        return found / max(float(np.square(self.expected).sum()), 1e-12) ** 0.5
+
+    def _beyond_chance(self, inliers: np.ndarray, weights: np.ndarray) -> float:
+        """The weights, [P], of the points of the inliers, less what those found at a wrong place have."""
+        return float(weights[self.point[inliers]].sum() - weights[self.by_chance].sum() / len(ASIDE))
 
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:

@@ -279,7 +279,7 @@ def _verified(
     Matches that tell whether poses are right know nothing of them; those of images that are believed are then guided by
     them, where those of the map are (`matcher.guided`).
     """
-    config = work.context.config
+    config, limits = work.context.config, _limits(work)
     cameras, poses = {n: camera for n, (camera, _) in posed.items()}, {n: pose for n, (_, pose) in posed.items()}
     sizes: dict[Pair, int] = {}
 
@@ -288,13 +288,13 @@ def _verified(
             sizes[pair] = len(found)
             yield pair, found
 
-    verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), _limits(work)), sizes, fresh)
+    verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), limits), sizes, fresh)
     if guidance(config.matcher) is None:
         return verified
     believed = {name for pair in verified for name in pair}
     again = [pair for pair in pairs if believed.issuperset(fresh.intersection(pair))]
     guided = matches_of(work.features, config.matcher, again, config.parallel, "match again", posed)
-    return verify_pairs(cameras, poses, keypoints, guided, _limits(work))
+    return verify_pairs(cameras, poses, keypoints, guided, limits)
 
 
 def _view(scene: Map, name: str, posed: PosedCamera, features: LocalFeatures, new: bool) -> View:

@@ -284,7 +284,7 @@ def test_of_two_verified_poses_the_more_significant_is_taken(two_places: TwoPlac
 
 
 def test_of_poses_that_are_not_verified_inliers_and_significance_choose_together(two_places: TwoPlaces):
-    """Of the place 90 inliers of 300 in view, at the look-alike 16 of 20, which are as significant or more."""
+    """Of the place 40 of 150 points in view are found, at the look-alike 16 of 20, which is the more significant."""
     scene = scene_of(two_places, {"here": np.arange(150), "there": np.arange(150, 170)}, there=["there"])
     limits = {"min_support": 10_000, "hopeful_inliers": 8, "weak_inliers": 8}
     compare = Comparing(scene, settings(verification=limits))
