@@ -25,7 +25,7 @@ BENCHMARKS = {
     "cost": "time of a query on the demo town, paired with that of all db images and plain matching",
     "growth": "time of a query on the demo town and on the large one, ten times its images; maps both: an hour",
     "seeds": "other towns than the one the limits were chosen on: recall, and refined poses that are wrong; maps four",
-    "walks": "the demo town photographed from elsewhere, db images and queries: the shipped network, no limit in sight",
+    "walks": "the demo town photographed from elsewhere, db images and queries: the shipped network",
     "changes": "photographs added to a map and taken away: recall, and time beside making it anew",
     "memory": "a map of 10,000 images x 2,000 points: opening it, and one query against 50 of them",
 }

@@ -1,7 +1,7 @@
 """The demo town photographed from elsewhere, both its db images and its queries, by a walk of another number.
 
-The shipped network knows its facades but none of these photographs, and no limit was chosen with them in sight. A walk
-takes three minutes.
+The shipped network knows its facades but none of these photographs. Of the limits those of significance were chosen
+with them in sight. A walk takes three minutes.
 """
 
 from __future__ import annotations
