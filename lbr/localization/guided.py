@@ -36,11 +36,12 @@ class Frames:
 
     def with_in_view(self, xyz: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> np.ndarray:
         """int64 [V]: how many have points float64 [V, 3] in view, at a distance of so much, float64 [V] each."""
-        offset = xyz - self.centres[:, None]
-        x, y, z = np.einsum("kij,kvj->ikv", self.projections, offset)
+        origin = self.centres[:1].sum(axis=0)  # of one of them; squares of a survey's coordinates would lose digits
+        offset, centres = (xyz - origin).T, self.centres - origin
+        x, y, z = np.moveaxis(self.projections @ offset - self.projections @ centres[..., None], 1, 0)
         width, height = self.sizes.T[..., None]
         inside = (z > 0) & (x >= 0) & (x < width * z) & (y >= 0) & (y < height * z)
-        squared = np.square(offset).sum(axis=2)
+        squared = np.square(offset).sum(axis=0) - 2 * centres @ offset + np.square(centres).sum(axis=1)[:, None]
         inside &= (squared >= nearest**2) & (squared <= farthest**2)
         return np.count_nonzero(inside, axis=0)
 
@@ -122,7 +123,7 @@ def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     distance = np.linalg.norm(scene.centres[image] - np.repeat(xyz, count, axis=0), axis=1)
     return Guide(
         points.astype(np.int64), xyz, start, count, as_float32(scene.descriptors[observation[order]]), image, distance,
-        with_float32(query), cKDTree(query.keypoints), _frames(scene, frames),
+        with_float32(query), _tree(query.keypoints), _frames(scene, frames),
     )  # fmt: skip
 
 
@@ -201,7 +202,7 @@ def _mutual(
     guide: Guide, xy: np.ndarray, row: np.ndarray, radius_px: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of points and keypoints int64 [M] that are each other's most alike within the radius, their cosines [M]."""
-    found = cKDTree(xy.reshape(-1, 2)).sparse_distance_matrix(guide.tree, radius_px, output_type="ndarray")
+    found = _tree(xy.reshape(-1, 2)).sparse_distance_matrix(guide.tree, radius_px, output_type="ndarray")
     order = np.argsort(found["i"] * len(guide.query) + found["j"])
     point, keypoint = row[found["i"][order]], found["j"][order].astype(np.int64)
     cosine = _best_cosines(guide, point, keypoint)
@@ -210,6 +211,11 @@ def _mutual(
     np.maximum.at(of_keypoint, keypoint, cosine)
     mutual = (cosine >= of_point[point]) & (cosine >= of_keypoint[keypoint])
     return point[mutual], keypoint[mutual], cosine[mutual]
+
+
+def _tree(points: np.ndarray) -> cKDTree:
+    """Over a few thousand points [N, 2], each of which is asked about a few times: one that is soon made."""
+    return cKDTree(points, leafsize=8, compact_nodes=False, balanced_tree=False)
 
 
 def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.ndarray:

@@ -244,6 +244,29 @@ def test_support_has_to_stand_out_from_what_is_in_view(
     assert (told in found.reason) == (status is Status.WEAK)
 
 
+@pytest.mark.parametrize("wanted, sure, samples", [
+    pytest.param(2.0, 99, 1, id="verified"),
+    pytest.param(6.0, 99, 2, id="more than a third of what is wanted"),
+    pytest.param(12.0, 99, 1, id="so little that another sample finds no more"),
+    pytest.param(6.0, None, 1, id="not asked for"),
+])  # fmt: skip
+def test_a_place_is_sampled_again_where_its_first_pose_is_promising(
+    two_places: TwoPlaces, monkeypatch: pytest.MonkeyPatch, wanted: float, sure: float | None, samples: int
+):
+    """45 of 150 points of the place are found, which is 3.67 in significance."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "min_significance": wanted, "sure_significance": sure}
+    drawn, estimate = [], module.estimate_pose
+
+    def counted(pairs: Any, camera: Any, pnp: Any, *rest: Any, **options: Any) -> Any:
+        drawn.append(pnp.max_error_px)
+        return estimate(pairs, camera, pnp, *rest, **options)
+
+    monkeypatch.setattr(module, "estimate_pose", counted)
+    options = settings(verification=limits)
+    Comparing(two_places.world.map(), options)(two_places.query({"here": 45}, {}), Steps(["here"]))
+    assert drawn == [options.pnp.max_error_px / share for share in (1, 2)][:samples]
+
+
 @pytest.mark.parametrize("evidence, winner", [((0.4, 0.3), "there"), ((0.4, 0.1), "here"), ((0.0, 0.0), "there")])
 def test_only_a_rival_gives_a_second_opinion(two_places: TwoPlaces, evidence: tuple[float, ...], winner: str):
     """An instance that was recognised with half the evidence at least; any step where nothing was recognised."""
