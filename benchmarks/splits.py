@@ -7,6 +7,7 @@ its queries are in the map.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import SHARED, table
@@ -24,17 +25,19 @@ def run() -> str:
     rows = []
     for data, every in EVERY.items():
         limit, workspace = PLACES[data], OUT / data
-        num = split(SHARED / "data" / data, OUT / f"{data}-photographs", every)
+        source = SHARED / "data" / data
+        queries = list(posed_cameras(read_model(source / "3D-models"))[0])[1::every]
+        num = split(source, OUT / f"{data}-photographs", queries)
         minutes = run_own(workspace, str(OUT / f"{data}-photographs"), thresholds(limit))
         rows += [[f"{data}, {num[0]} db + {num[1]} query", *row(workspace, limit), minutes]]
         rows += [[f"{data}, queries darkened", *row(darkened(workspace, limit), limit), ""]]
     return table(COLUMNS, rows)
 
 
-def split(source: Path, target: Path, every: int) -> tuple[int, int]:
-    """Write a folder of photographs with known poses and other queries; its db photographs and queries, in number."""
+def split(source: Path, target: Path, queries: Sequence[str]) -> tuple[int, int]:
+    """Write a folder of photographs with known poses and other queries: these, by their names; all others are in the
+    map. How many db photographs and queries there are."""
     cameras, poses = posed_cameras(read_model(source / "3D-models"))
-    queries = list(cameras)[1::every]
     asked, _ = read_query_list(source / "queries.txt")
     cameras |= {name: camera for name, camera in asked.items() if camera is not None}
     poses |= read_poses(source / "gt.txt")
