@@ -23,7 +23,7 @@ class VerificationSettings(Settings):
     are, with min_found of them: of 33 that are alike no pose would reach 5.75 before it found all.
     sure_significance: below it a verified pose, which may be a near twin's, is compared with what one more step finds,
     of a rival (rival_evidence) or, where not the first step found the pose, of the fallback; the more significant one
-    is taken. Where it is given, a place whose pose is not verified, but has a third of min_significance, is sampled again.
+    is taken. Where it is given, a place whose pose is not verified but has a third of min_significance is sampled anew.
     """
 
     min_inliers: int = Field(default=40, ge=4)
