@@ -27,6 +27,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "configs" / "folder.yaml"
 EVERY, ADDED = 4, 5  # frame of the map's; of the others those that are added, then
 LIMITS = "within 25 cm, 2 deg / 50 cm, 5 deg"
 COLUMNS = ["map", "images", "points", "queries", "median error", LIMITS, "refined", "farthest of them"]
+UNRECOGNISED = ("candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.85")
 UNGUIDED = ("matcher.guided=null",)
 
 
@@ -54,7 +55,7 @@ def run() -> str:
 
 
 def _context(photographs: Path, workspace: Path, overrides: tuple[str, ...]) -> Context:
-    fixed = (f"dataset.root={photographs}", f"workspace={workspace}", "candidates.name=exhaustive")
+    fixed = (f"dataset.root={photographs}", f"workspace={workspace}", *UNRECOGNISED)
     return Context(load_config(CONFIG, (*fixed, *overrides, "evaluation.thresholds=[[0.25,2],[0.5,5]]")))
 
 
