@@ -268,13 +268,15 @@ class PoseEstimate:
 
     pose: cam_from_world. inliers: bool [M] over the correspondences it was made from.
     covariance: float64 [6, 6] of (w, v), w a rotation vector (rad), v a shift (m): R' = exp([w]x) R, t' = t + v;
-    None when it could not be computed. camera: the intrinsics used (estimated, maybe).
+    None when it could not be computed. camera: the intrinsics used (estimated, maybe). loss_scale_px: of the Cauchy
+    loss that the pose minimises.
     """
 
     pose: Pose
     inliers: np.ndarray
     covariance: np.ndarray | None
     camera: Camera
+    loss_scale_px: float = 1.0
 
     @property
     def num_inliers(self) -> int:

@@ -50,15 +50,16 @@ class Frames:
 class Guide:
     """What some frames see, made ready to be searched for in one query under many poses.
 
-    points: int64 [P] of the map, xyz float64 [P, 3]; those of row p were observed start[p]:start[p]+count[p], int64
-    [P], of descriptors float32 [O, D] by the db images image, int64 [O], from so far, distance float64 [O]. query:
-    descriptors float32; tree: over its keypoints. frames: those that see.
+    points: int64 [P] of the map, xyz float64 [P, 3]; that of row p was observed start[p]:start[p]+count[p], int64 [P],
+    by the db images image, int64 [O], from so far, distance float64 [O], with the descriptors of the rows described_by,
+    int64 [O], of descriptors float32 [O, D]. query: descriptors float32; tree: over its keypoints. frames: what sees.
     """
 
     points: np.ndarray
     xyz: np.ndarray
     start: np.ndarray
     count: np.ndarray
+    described_by: np.ndarray
     descriptors: np.ndarray
     image: np.ndarray
     distance: np.ndarray
@@ -112,17 +113,19 @@ class Guided:
 
 def make_guide(scene: Map, query: LocalFeatures, frames: np.ndarray) -> Guide:
     """The guide of the db images `frames`, int [K]."""
-    frames, offsets = np.asarray(frames, np.int64), np.asarray(scene.offsets)
-    of_frame = offsets[frames + 1] - offsets[frames]
-    observation, seen_in = _ranges(offsets[frames], of_frame), np.repeat(frames, of_frame)
-    point = np.asarray(scene.point_index)[observation]
+    frames = np.asarray(frames, np.int64)
+    spans = [scene.observations(int(frame)) for frame in frames]
+    seen_in = np.repeat(frames, [span.stop - span.start for span in spans])
+    point = np.concatenate([scene.point_index[:0], *(scene.point_index[span] for span in spans)])
+    # Span by span, as they lie in the file: gathering them in the order of points takes twice as long.
+    descriptors = np.concatenate([scene.descriptors[:0], *(scene.descriptors[span] for span in spans)])
     order = np.argsort(point, kind="stable")
     start = np.flatnonzero(np.diff(point[order], prepend=-1))
     points, count = point[order[start]], np.diff(start, append=len(order))
     xyz, image = np.asarray(scene.points[points], np.float64), seen_in[order]
     distance = np.linalg.norm(scene.centres[image] - np.repeat(xyz, count, axis=0), axis=1)
     return Guide(
-        points.astype(np.int64), xyz, start, count, as_float32(scene.descriptors[observation[order]]), image, distance,
+        points.astype(np.int64), xyz, start, count, order, as_float32(descriptors), image, distance,
         with_float32(query), _tree(query.keypoints), _frames(scene, frames),
     )  # fmt: skip
 
@@ -223,7 +226,7 @@ def _best_cosines(guide: Guide, point: np.ndarray, keypoint: np.ndarray) -> np.n
     if not len(point):
         return np.zeros(0, np.float32)
     which, observation = _observations(guide, point)
-    cosine = _products(guide.query.descriptors, keypoint[which], guide.descriptors, observation)
+    cosine = _products(guide.query.descriptors, keypoint[which], guide.descriptors, guide.described_by[observation])
     best: np.ndarray = np.maximum.reduceat(cosine, np.searchsorted(which, np.arange(len(point))))
     return best
 

@@ -99,16 +99,16 @@ def refine_pose(
     if found is None:
         return None
     refined, estimated = found[0].about(-origin), found[1]
-    estimate = PoseEstimate(refined, mask, None, estimated)
-    return with_its_covariance(estimate, pairs, loss_scale_px) if with_covariance else estimate
+    estimate = PoseEstimate(refined, mask, None, estimated, loss_scale_px)
+    return with_its_covariance(estimate, pairs) if with_covariance else estimate
 
 
-def with_its_covariance(estimate: PoseEstimate, pairs: Correspondences, loss_scale_px: float = 1.0) -> PoseEstimate:
-    """The estimate of these pairs, `refine_pose`'s under the same loss, with its covariance where it had none."""
+def with_its_covariance(estimate: PoseEstimate, pairs: Correspondences) -> PoseEstimate:
+    """`refine_pose`'s estimate of these pairs, with its covariance where it had none."""
     if estimate.covariance is not None:
         return estimate
     xy, xyz = pairs.points2d[estimate.inliers], pairs.points3d[estimate.inliers]
-    covariance = pose_covariance(estimate.camera, estimate.pose, xy, xyz, loss_scale_px)
+    covariance = pose_covariance(estimate.camera, estimate.pose, xy, xyz, estimate.loss_scale_px)
     return replace(estimate, covariance=covariance)
 
 
@@ -241,7 +241,8 @@ def _estimate_poselib(
     order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")
     origin = round_origin(pairs.points3d)
     xy, xyz = pairs.points2d[order], pairs.points3d[order] - origin
-    found, info = poselib.estimate_absolute_pose(xy, xyz, _as_poselib(camera), ransac, {})
+    unpolished = {"max_iterations": 0}  # `refine_pose` takes it from here
+    found, info = poselib.estimate_absolute_pose(xy, xyz, _as_poselib(camera), ransac, unpolished)
     inliers = np.asarray(info["inliers"], bool)
     if inliers.shape != (len(pairs),) or not inliers.any():
         return None

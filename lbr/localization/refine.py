@@ -171,7 +171,9 @@ def _settled(
         return None
     joined, moved = _with_equals(guided, pairs), estimate
     for last in (False, True):
-        refined = _refined_within(joined, moved, settings.max_error_px, settings, with_covariance=last)
+        # Of a camera that is known the covariance can wait: most poses that are refined are not the one that is taken.
+        needed = last and not estimate.camera.is_known
+        refined = _refined_within(joined, moved, settings.max_error_px, settings, with_covariance=needed)
         if refined is None:
             return None
         moved = refined

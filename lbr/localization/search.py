@@ -22,7 +22,7 @@ from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matche
 
 SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
 ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
-PROMISING = 1 / 3  # of min_significance: where a first pose had less, the second was right at 1 of 822 places
+PROMISING = 1 / 3  # of min_significance: of 500 places whose first pose had less, a second one was right at none
 MOST_PLACES = 10  # that any step is tried at, unless max_clusters is more
 OUTDONE = "verified, but another step finds what stands out more"
 
@@ -252,22 +252,26 @@ class Search:
     def _attempt(self, cluster: Sequence[int]) -> Attempt | None:
         """The pose of one place, judged; None when there is none.
 
-        Where support verifies, but not the first pose, which is new and PROMISING, a second is drawn from closer pairs.
+        Where support verifies, but not the first pose, a second one may be drawn from closer pairs.
         """
         with self.log.timed("pose"):
             pairs = lift(self.scene, self.features, cluster, [self.matched[i] for i in cluster])
             if self.settings.min_track_length > 2:
                 pairs = pairs.select(self.scene.track_lengths[pairs.point_index] >= self.settings.min_track_length)
         first = self._estimated(pairs, self.settings.pnp)
-        if first is None or first.verified or first.repeats or not self._is_promising(first):
+        if not self._may_be_another(first):
             return first
         closer = self.settings.pnp.model_copy(update={"max_error_px": self.settings.pnp.max_error_px / 2})
         return self._better(first, self._estimated(pairs, closer))
 
-    def _is_promising(self, attempt: Attempt) -> bool:
-        """Whether other samples of its place are worth drawing."""
+    def _may_be_another(self, first: Attempt | None) -> bool:
+        """Whether a second pose of a place is worth looking for: not where the first is verified or was found before,
+        nor where refinement came to its end and found next to nothing."""
         limits = self.settings.verification
-        return limits.sure_significance is not None and attempt.significance >= PROMISING * limits.min_significance
+        if first is None or limits.sure_significance is None:
+            return limits.sure_significance is not None
+        promising = first.refined is None or first.significance >= PROMISING * limits.min_significance
+        return promising and not (first.verified or first.repeats)
 
     def _estimated(self, pairs: Correspondences, settings: PnpSettings) -> Attempt | None:
         if len(pairs) < self._fewest():
