@@ -17,9 +17,10 @@ from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
+from lbr.localization.log import Log
 from lbr.localization.pnp import covariance_of_intrinsics, with_its_covariance
 from lbr.localization.refine import Refined, RefinementSettings, likelihood_gain, refine_with_frames
-from lbr.localization.search import Log, Search, SearchSettings
+from lbr.localization.search import Search, SearchSettings
 from lbr.localization.verification import Attempt, shortcoming
 from lbr.mapping.map import Map, open_map
 from lbr.matching import Matcher, MatcherConfig, make_matcher

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from lbr.localization.correspondences import lift, seeded_clusters
+from lbr.localization.correspondences import lift, seeded_clusters, union
+from lbr.localization.log import Log
 from lbr.localization.pnp import PnpSettings, estimate_pose, reprojection_errors
 from lbr.localization.refine import Refined
 from lbr.localization.verification import Attempt, VerificationSettings, shortcoming
@@ -23,6 +23,7 @@ from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matche
 SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
 ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
 PROMISING = 1 / 3  # of min_significance: of 500 places whose first pose had less, a second one was right at none
+DISAGREEING_PX = 4.0, 24.0  # refinement's closest and widest search: two poses of one place, but not the same
 MOST_PLACES = 10  # that any step is tried at, unless max_clusters is more
 OUTDONE = "verified, but another step finds what stands out more"
 
@@ -42,26 +43,6 @@ class SearchSettings(Settings):
     )
     max_images: int | None = Field(default=None, ge=1, description="db images compared with one query")
     max_ms: float | None = Field(default=None, gt=0, description="no further step is begun after so long")
-
-
-@dataclass
-class Log:
-    """What happened to one query, filled as it goes."""
-
-    tried: list[str] = field(default_factory=list)
-    steps: list[SearchStep] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[what] = self.timings.get(what, 0.0) + time.perf_counter() - start
-
-    def count(self, what: str, number: int = 1) -> None:
-        self.counts[what] = self.counts.get(what, 0) + number
 
 
 @dataclass(eq=False)
@@ -120,6 +101,7 @@ class Search:
             if earlier is not None and earlier.verified:  # this step was the second opinion
                 if self.best is not earlier:
                     self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
+                self._reconcile(earlier, attempt)
                 break
             if self.best is not None and self.best.verified and self._is_sure(self.best) and not self._is_twin():
                 break
@@ -182,6 +164,32 @@ class Search:
         told = self._tells_apart(candidates) > 0  # where it tells the contrary, `_may_outdo` leaves it out
         self.contested = not told or better is not attempt
         return attempt if told else better
+
+    def _reconcile(self, one: Attempt, other: Attempt | None) -> None:
+        """Refine the best attempt with the pairs of two verified ones that are near each other, but not the same.
+
+        Each was refined with what its own step shows of the place, and the less exact may stand out more there.
+        """
+        if self.best is None or self.refine is None or other is None or not other.verified:
+            return
+        least, most = DISAGREEING_PX
+        if not least < self._disagreement(one, other) <= most:
+            return
+        settled, pairs = self.best.final, union(one.pairs, other.pairs)
+        start = replace(settled, inliers=_errors(pairs, settled) <= self.settings.pnp.max_error_px)
+        with self.log.timed("refine"):
+            refined = self.refine(replace(self.best, pairs=pairs, estimate=start))
+        both = replace(self.best, refined=refined)
+        if both.significance > self.best.significance:
+            self.best = both
+            apart = np.linalg.norm(one.final.pose.centre - other.final.pose.centre)
+            self.log.notes.append(f"two steps found its place, {apart:.2f} apart: refined with the pairs of both")
+
+    def _disagreement(self, one: Attempt, other: Attempt) -> float:
+        """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
+        found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
+        (first, of_first), (second, of_second) = found
+        return float(max(np.median(_errors(of_first, second)), np.median(_errors(of_second, first))))
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""
@@ -326,8 +334,7 @@ class Search:
 
     def _fit(self, pairs: Correspondences, estimate: PoseEstimate) -> bool:
         """Whether a pose projects SAME_POSE of the pairs within the error of RANSAC."""
-        errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
-        return float(np.mean(errors <= self.settings.pnp.max_error_px)) >= SAME_POSE
+        return float(np.mean(_errors(pairs, estimate) <= self.settings.pnp.max_error_px)) >= SAME_POSE
 
     def _note(self, candidates: Candidates, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
@@ -345,3 +352,8 @@ class Search:
     def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
+
+
+def _errors(pairs: Correspondences, estimate: PoseEstimate) -> np.ndarray:
+    """Pixels float64 [M] by which an estimate misses pairs."""
+    return reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)

@@ -84,6 +84,16 @@ class Attempt:
         return self.support >= limits.min_support and tells
 
     @property
+    def final(self) -> PoseEstimate:
+        """What refinement made of it, or, where that came to nothing, the first pose."""
+        return self.refined.estimate if self.refined else self.estimate
+
+    @property
+    def final_pairs(self) -> Correspondences:
+        """What `final` is from."""
+        return self.refined.pairs if self.refined else self.pairs
+
+    @property
     def kept(self) -> float:
         """Inliers after refinement as a share of those before."""
         return self.refined.estimate.num_inliers / self.estimate.num_inliers if self.refined else 0.0

@@ -338,6 +338,40 @@ def test_verified_wins_over_more_inliers_that_are_not(two_places: TwoPlaces):
     assert found.reference == "there" and found.status is Status.REFINED
 
 
+@pytest.mark.parametrize("shift, significance, refinements", [
+    pytest.param(0.06, 9.0, 3, id="they disagree, and together they stand out more"),
+    pytest.param(0.06, 7.5, 3, id="they disagree, but the better one stands out more"),
+    pytest.param(0.0, 9.0, 2, id="they agree"),
+    pytest.param(2.0, 9.0, 2, id="they are of two places"),
+])  # fmt: skip
+def test_two_verified_poses_of_one_place_are_refined_together(
+    two_places: TwoPlaces, shift: float, significance: float, refinements: int
+):
+    """The pose of the second step is `shift` metres off, at 6 m from the points, and stands out more than the first."""
+    scene = scene_of(two_places, {"left": np.arange(90), "right": np.arange(60, 150)})
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99}
+    compare = Comparing(scene, settings(verification=limits))
+    inner, told = compare.localizer._refined, [7.0, 8.0, significance]
+    asked: list[int] = []
+
+    def refined(features: LocalFeatures, found: Any) -> Any:
+        made = inner(features, found)
+        assert made is not None
+        asked.append(len(found.pairs))
+        estimate, number = made.estimate, len(asked)
+        if number == 2:
+            moved = replace(estimate.pose, t=estimate.pose.t + np.array([shift, 0, 0]))
+            estimate = replace(estimate, pose=moved)
+        return replace(made, estimate=estimate, significance=told[number - 1])
+
+    compare.localizer._refined = refined  # type: ignore[method-assign]
+    found = compare(two_places.query({"here": 150}, {}), Steps(["left"], ["right"]))
+    together = refinements == 3 and significance > 8
+    assert len(asked) == refinements and (refinements == 2 or asked == [90, 150, 150])
+    assert (max(errors(found, two_places.pose["here"])) < 1e-3) == (together or not shift)
+    assert [("refined with the pairs of both" in note) for note in found.notes] == [True] * together
+
+
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
     pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
