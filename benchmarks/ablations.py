@@ -48,7 +48,7 @@ BY_INLIERS = (
     "localization.max_clusters=10", "localization.verification.min_inliers=40",
     "localization.verification.min_image_inliers=10", "localization.verification.min_support=null",
     "localization.verification.sure_significance=null",
-    "localization.pnp.max_iterations=10000",
+    "localization.pnp.max_ordered_iterations=10000",
 )  # fmt: skip
 FEW_INLIERS = ("localization.verification.min_inliers=20", "localization.verification.min_image_inliers=8")
 UNREFINED = ("localization.refinement.enabled=false",)

@@ -39,6 +39,9 @@ class PnpSettings(Settings):
     confidence: float = Field(default=0.9999, gt=0, lt=1)
     min_iterations: int = Field(default=100, ge=1)
     max_iterations: int = Field(default=10000, ge=1)
+    max_ordered_iterations: int | None = Field(
+        default=None, ge=1, description="where the best pairs are drawn first; null: max_iterations"
+    )
 
 
 def reprojection_errors(camera: Camera, pose: Pose, points2d: np.ndarray, points3d: np.ndarray) -> np.ndarray:
@@ -233,9 +236,10 @@ def refine_rig_pose(
 def _estimate_poselib(
     pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int, with_covariance: bool
 ) -> PoseEstimate | None:
+    most = settings.max_iterations if pairs.quality is None else settings.max_ordered_iterations
     ransac = {
         "max_reproj_error": settings.max_error_px, "success_prob": settings.confidence, "seed": seed,
-        "min_iterations": settings.min_iterations, "max_iterations": settings.max_iterations,
+        "min_iterations": settings.min_iterations, "max_iterations": most or settings.max_iterations,
         "progressive_sampling": pairs.quality is not None,
     }  # fmt: skip
     order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,21 @@ def test_noise_and_outliers(engine: str, outliers: float):
     assert metres < 0.02 and np.degrees(radians) < 0.2
     assert found.inliers[right].mean() > 0.99
     assert found.inliers[~right].sum() <= 0.05 * (~right).sum()
+
+
+@pytest.mark.parametrize("order, limit, is_found", [
+    pytest.param("best first", 20, True, id="the best pairs are right"),
+    pytest.param("worst first", 20, False, id="the best pairs are wrong"),
+    pytest.param("best first", None, True, id="no other limit than that of all alike"),
+    pytest.param(None, 20, True, id="pairs without quality are drawn all alike"),
+])  # fmt: skip
+def test_few_samples_where_the_best_pairs_are_drawn_first(order: str | None, limit: int | None, is_found: bool):
+    """A fifth of the pairs is right: in ten samples of 1,250 all three are."""
+    pairs, right = seen(200, outliers=0.8)
+    quality = {"best first": right + 1.0, "worst first": 2.0 - right, None: None}[order]
+    few = PnpSettings(min_iterations=1, max_ordered_iterations=limit, max_error_px=4)
+    found = estimate_pose(replace(pairs, quality=quality), CAMERA, few, seed=0)
+    assert (found is not None and pose_error(found.pose, POSE)[0] < 1e-3) is is_found
 
 
 @pytest.mark.parametrize("engine", ENGINES)
