@@ -172,24 +172,17 @@ class Search:
         """
         if self.best is None or self.refine is None or other is None or not other.verified:
             return
-        least, most = DISAGREEING_PX
-        if not least < self._disagreement(one, other) <= most:
+        apart, (least, most) = _disagreement(one, other), DISAGREEING_PX
+        if not least < apart <= most:
             return
         settled, pairs = self.best.final, union(one.pairs, other.pairs)
         start = replace(settled, inliers=_errors(pairs, settled) <= self.settings.pnp.max_error_px)
         with self.log.timed("refine"):
             refined = self.refine(replace(self.best, pairs=pairs, estimate=start))
         both = replace(self.best, refined=refined)
-        if both.significance > self.best.significance:
+        if both.holds(self.limits) and both.significance > self.best.significance:
             self.best = both
-            apart = np.linalg.norm(one.final.pose.centre - other.final.pose.centre)
-            self.log.notes.append(f"two steps found its place, {apart:.2f} apart: refined with the pairs of both")
-
-    def _disagreement(self, one: Attempt, other: Attempt) -> float:
-        """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
-        found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
-        (first, of_first), (second, of_second) = found
-        return float(max(np.median(_errors(of_first, second)), np.median(_errors(of_second, first))))
+            self.log.notes.append(f"two steps found its place, {apart:.0f} px apart: refined with the pairs of both")
 
     def _better(self, one: Attempt | None, other: Attempt | None) -> Attempt | None:
         """The verified, then the stronger of two attempts; the first where they are equal."""
@@ -318,8 +311,9 @@ class Search:
                 self.log.count("refined_before")
                 return replace(attempt, hopeful=True, refined=before.refined, verified=before.verified, repeats=True)
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
-        enough = attempt.kept >= limits.min_kept and attempt.stands_out(limits)
-        attempt = replace(attempt, verified=enough and (attempt.refined is not None or limits.min_kept == 0))
+        attempt = replace(
+            attempt, verified=attempt.holds(limits) and (attempt.refined is not None or limits.min_kept == 0)
+        )
         self.judged.append(attempt)
         return attempt
 
@@ -352,6 +346,13 @@ class Search:
     def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
+
+
+def _disagreement(one: Attempt, other: Attempt) -> float:
+    """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
+    found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
+    (first, of_first), (second, of_second) = found
+    return float(max(np.median(_errors(of_first, second)), np.median(_errors(of_second, first))))
 
 
 def _errors(pairs: Correspondences, estimate: PoseEstimate) -> np.ndarray:

@@ -23,7 +23,8 @@ class VerificationSettings(Settings):
     are, with min_found of them: of 33 that are alike no pose would reach 5.75 before it found all.
     sure_significance: below it a verified pose, which may be a near twin's, is compared with what one more step finds,
     of a rival (rival_evidence) or, where not the first step found the pose, of the fallback; the more significant one
-    is taken. Where it is given, a place whose pose is not verified but has a third of min_significance is sampled anew.
+    is taken. Where it is given, a place whose pose is not verified is sampled a second time, unless refinement found
+    next to nothing around it.
     """
 
     min_inliers: int = Field(default=40, ge=4)
@@ -82,6 +83,10 @@ class Attempt:
             return True
         tells = self.significance >= limits.min_significance or self.found >= limits.min_found
         return self.support >= limits.min_support and tells
+
+    def holds(self, limits: VerificationSettings) -> bool:
+        """Whether refinement keeps enough of it, and finds enough."""
+        return self.kept >= limits.min_kept and self.stands_out(limits)
 
     @property
     def final(self) -> PoseEstimate:
