@@ -28,7 +28,10 @@ EVERY, ADDED = 4, 5  # frame of the map's; of the others those that are added, t
 LIMITS = "within 25 cm, 2 deg / 50 cm, 5 deg"
 COLUMNS = ["map", "images", "points", "queries", "median error", LIMITS, "refined", "farthest of them"]
 UNRECOGNISED = ("candidates.name=exhaustive", "localization.matcher.name=nearest", "localization.matcher.ratio=0.85")
-UNGUIDED = ("matcher.guided=null",)
+VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "guided": ("guided (default)", ()),
+    "unguided": ("not guided", ("matcher.guided=null",)),
+}
 
 
 def run() -> str:
@@ -43,14 +46,14 @@ def run() -> str:
     added = {name: asked[name] for name in sorted(asked)[::ADDED]}
     write_query_list(OUT / "added.txt", added)
     rows = []
-    for name, overrides in {"guided (default)": (), "not guided": UNGUIDED}.items():
-        context = _context(photographs, OUT / name.split(" (")[0].replace(" ", "-"), overrides)
+    for name, (title, overrides) in VARIANTS.items():
+        context = _context(photographs, OUT / name, overrides)
         run_flow(context)
-        rows.append(_row(name, context, set(asked)))
+        rows.append(_row(title, context, set(asked)))
         grown = replace(context, config=context.config.model_copy(update={"run": "grown"}))
         extend(grown, OUT / "added.txt")
         localize(grown)
-        rows.append(_row(f"... with {len(added)} of the frames added", grown, set(asked) - set(added)))
+        rows.append(_row("... extended", grown, set(asked) - set(added)))
     return table(COLUMNS, rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lbr.localization.correspondences import lift
-from lbr.localization.pnp import PnpSettings, estimate_pose, refine_pose, reprojection_errors
+from lbr.localization.pnp import PnpSettings, estimate_pose, pair_errors, refine_pose
 from lbr.localization.refine import Refined, RefinementSettings, looks_alike
 from lbr.mapping.map import Map
 from lbr.types import LocalFeatures, Matches, PoseEstimate
@@ -37,7 +37,7 @@ def refine_as_published(
     """
     frames = published_frames(scene, reference, estimate, settings)
     pairs = lift(scene, query, frames, match(frames))
-    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    errors = pair_errors(pairs, estimate)
     tracks = scene.track_lengths[pairs.point_index]
     pairs = pairs.select((tracks >= settings.min_track_length) & (errors <= settings.radius_px))
     sampled = estimate_pose(pairs, estimate.camera, PnpSettings(max_error_px=settings.max_error_px), 0)
@@ -45,7 +45,7 @@ def refine_as_published(
         return None
     mask, moved = sampled.inliers, estimate
     for _ in range(settings.iterations):
-        errors = reprojection_errors(moved.camera, moved.pose, pairs.points2d, pairs.points3d)
+        errors = pair_errors(pairs, moved)
         refined = refine_pose(
             pairs, mask & (errors <= settings.max_error_px), moved.pose, moved.camera, settings.loss_scale_px
         )

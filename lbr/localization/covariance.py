@@ -14,7 +14,7 @@ from lbr.localization.intrinsics import CAUTION, change_with_intrinsics, likely
 
 STEP = 1e-6  # of the depth, for central differences of the projection
 CELLS = 4  # along the longer side of a photograph: the keypoints of one have an error in common
-COMMON = 0.4  # of the usual error: measured on real photographs, a drive, and a town at night (README, figures)
+COMMON = 0.4  # of the usual error: measured on real photographs, a drive, and a town at night (docs/figures.md)
 
 
 def pose_covariance(

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+from lbr.geometry.pose import round_origin
 from lbr.io.colmap import project
 from lbr.localization.correspondences import quality_of
 from lbr.mapping.map import Map
@@ -36,7 +37,7 @@ class Frames:
 
     def with_in_view(self, xyz: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> np.ndarray:
         """int64 [V]: how many have points float64 [V, 3] in view, at a distance of so much, float64 [V] each."""
-        origin = self.centres[:1].sum(axis=0)  # of one of them; squares of a survey's coordinates would lose digits
+        origin = round_origin(self.centres)  # squares of a survey's coordinates would lose their digits
         offset, centres = (xyz - origin).T, self.centres - origin
         x, y, z = np.moveaxis(self.projections @ offset - self.projections @ centres[..., None], 1, 0)
         width, height = self.sizes.T[..., None]

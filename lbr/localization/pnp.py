@@ -50,6 +50,11 @@ def reprojection_errors(camera: Camera, pose: Pose, points2d: np.ndarray, points
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
+def pair_errors(pairs: Correspondences, estimate: PoseEstimate) -> np.ndarray:
+    """`reprojection_errors` of pairs under an estimate: pixels float64 [M]."""
+    return reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+
+
 def estimate_pose(
     pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int, with_covariance: bool = True
 ) -> PoseEstimate | None:
@@ -236,11 +241,12 @@ def refine_rig_pose(
 def _estimate_poselib(
     pairs: Correspondences, camera: Camera, settings: PnpSettings, seed: int, with_covariance: bool
 ) -> PoseEstimate | None:
-    most = settings.max_iterations if pairs.quality is None else settings.max_ordered_iterations
+    is_ordered = pairs.quality is not None
+    most = settings.max_ordered_iterations if is_ordered else None
     ransac = {
         "max_reproj_error": settings.max_error_px, "success_prob": settings.confidence, "seed": seed,
         "min_iterations": settings.min_iterations, "max_iterations": most or settings.max_iterations,
-        "progressive_sampling": pairs.quality is not None,
+        "progressive_sampling": is_ordered,
     }  # fmt: skip
     order = np.arange(len(pairs)) if pairs.quality is None else np.argsort(-pairs.quality, kind="stable")
     origin = round_origin(pairs.points3d)

@@ -11,7 +11,7 @@ from pydantic import Field
 from lbr.geometry.pose import Pose
 from lbr.localization.correspondences import union
 from lbr.localization.guided import Guide, Guided, make_guide, match_beyond_chance
-from lbr.localization.pnp import MIN_PAIRS, PnpSettings, estimate_pose, refine_pose, reprojection_errors
+from lbr.localization.pnp import MIN_PAIRS, PnpSettings, estimate_pose, pair_errors, refine_pose
 from lbr.mapping.map import Map
 from lbr.settings import Settings
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
@@ -190,7 +190,7 @@ def _with_equals(guided: Guided, pairs: Correspondences) -> Correspondences:
 
 def _misfit(pairs: Correspondences, estimate: PoseEstimate, limit_px: float) -> float:
     """Sum of the squared errors, each at most limit_px squared (MSAC: Torr and Zisserman 2000)."""
-    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    errors = pair_errors(pairs, estimate)
     return float(np.square(np.minimum(errors, limit_px)).sum())
 
 
@@ -200,7 +200,7 @@ def likelihood_gain(estimate: PoseEstimate, pairs: Correspondences, settings: Re
     Of two cameras or poses the better one has more of it, by finding more pairs or by meeting them more closely.
     """
     inliers = pairs.select(estimate.inliers)
-    errors = reprojection_errors(estimate.camera, estimate.pose, inliers.points2d, inliers.points3d)
+    errors = pair_errors(inliers, estimate)
     squared = np.square(np.append(np.minimum(errors, settings.max_error_px), settings.max_error_px))
     cost = np.log1p(squared / settings.loss_scale_px**2)
     return float((cost[-1] - cost[:-1]).sum())
@@ -212,7 +212,7 @@ def _refined_within(
 ) -> PoseEstimate | None:  # fmt: skip
     if len(pairs) < MIN_PAIRS:
         return None
-    errors = reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    errors = pair_errors(pairs, estimate)
     near = errors <= limit_px
     # A loss much narrower than the errors has a minimum wherever a handful of pairs fits by chance.
     scale = max(settings.loss_scale_px, float(np.median(errors[near]))) if near.any() else settings.loss_scale_px

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from lbr.localization.correspondences import lift, seeded_clusters, union
 from lbr.localization.log import Log
-from lbr.localization.pnp import PnpSettings, estimate_pose, reprojection_errors
+from lbr.localization.pnp import PnpSettings, estimate_pose, pair_errors
 from lbr.localization.refine import Refined
 from lbr.localization.verification import Attempt, VerificationSettings, shortcoming
 from lbr.mapping.map import Map
@@ -176,7 +176,7 @@ class Search:
         if not least < apart <= most:
             return
         settled, pairs = self.best.final, union(one.pairs, other.pairs)
-        start = replace(settled, inliers=_errors(pairs, settled) <= self.settings.pnp.max_error_px)
+        start = replace(settled, inliers=pair_errors(pairs, settled) <= self.settings.pnp.max_error_px)
         with self.log.timed("refine"):
             refined = self.refine(replace(self.best, pairs=pairs, estimate=start))
         both = replace(self.best, refined=refined)
@@ -269,8 +269,10 @@ class Search:
         """Whether a second pose of a place is worth looking for: not where the first is verified or was found before,
         nor where refinement came to its end and found next to nothing."""
         limits = self.settings.verification
-        if first is None or limits.sure_significance is None:
-            return limits.sure_significance is not None
+        if limits.sure_significance is None:
+            return False
+        if first is None:
+            return True
         promising = first.refined is None or first.significance >= PROMISING * limits.min_significance
         return promising and not (first.verified or first.repeats)
 
@@ -311,9 +313,7 @@ class Search:
                 self.log.count("refined_before")
                 return replace(attempt, hopeful=True, refined=before.refined, verified=before.verified, repeats=True)
             attempt = replace(attempt, hopeful=True, refined=self.refine(attempt))
-        attempt = replace(
-            attempt, verified=attempt.holds(limits) and (attempt.refined is not None or limits.min_kept == 0)
-        )
+        attempt = replace(attempt, verified=attempt.holds(limits))
         self.judged.append(attempt)
         return attempt
 
@@ -328,7 +328,7 @@ class Search:
 
     def _fit(self, pairs: Correspondences, estimate: PoseEstimate) -> bool:
         """Whether a pose projects SAME_POSE of the pairs within the error of RANSAC."""
-        return float(np.mean(_errors(pairs, estimate) <= self.settings.pnp.max_error_px)) >= SAME_POSE
+        return float(np.mean(pair_errors(pairs, estimate) <= self.settings.pnp.max_error_px)) >= SAME_POSE
 
     def _note(self, candidates: Candidates, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
@@ -352,9 +352,4 @@ def _disagreement(one: Attempt, other: Attempt) -> float:
     """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
     found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
     (first, of_first), (second, of_second) = found
-    return float(max(np.median(_errors(of_first, second)), np.median(_errors(of_second, first))))
-
-
-def _errors(pairs: Correspondences, estimate: PoseEstimate) -> np.ndarray:
-    """Pixels float64 [M] by which an estimate misses pairs."""
-    return reprojection_errors(estimate.camera, estimate.pose, pairs.points2d, pairs.points3d)
+    return float(max(np.median(pair_errors(of_first, second)), np.median(pair_errors(of_second, first))))
