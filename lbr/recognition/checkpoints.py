@@ -109,6 +109,15 @@ def start_from(network: RecognitionNetwork, settings: NetworkConfig, path: Path)
     network.decoder.load_state_dict(learned.network.decoder.state_dict())
 
 
+def without_heads(path: Path) -> Checkpoint:
+    """Of a checkpoint of ours what another place may start from: encoder and decoder, with heads that name nothing."""
+    learned = load_checkpoint(path)
+    network = make_network(learned.settings, classes=1)
+    start_from(network, learned.settings, path)
+    nothing = InstanceVocabulary(learned.vocabulary.colours[:1], learned.vocabulary.classes[:1])
+    return Checkpoint(network, learned.settings, nothing, learned.input_size, learned.colour_order)
+
+
 def load_published(
     path: Path, vocabulary: InstanceVocabulary, colour_order: ColourOrder, settings: PspSettings | None = None
 ) -> Checkpoint:
