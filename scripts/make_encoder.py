@@ -1,19 +1,19 @@
 """The weights that recognition of a place of one's own starts from, learned from folders of photographs of facades.
 
-    .venv/bin/python scripts/make_encoder.py FOLDER... [--number N] [--processes P] [--out FILE] [key=value ...]
+    .venv/bin/python scripts/make_encoder.py FOLDER... [--number N] [--out FILE] [key=value ...]
 
 N of the photographs are learned, each as an instance of its own, with their stylised copies; half an hour on two
-cores, in two processes, which learn what one does. Keys are those of configs/facades.yaml. A killed run goes on.
-The weights that are shipped were made of those photographs that made `daynight` (scripts/make_local_feature.py).
+cores. Keys are those of configs/facades.yaml. A killed run goes on. The weights that are shipped were made of the
+photographs that made `daynight` (scripts/make_local_feature.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
+from lbr.cli import main as lbr
 from lbr.config import load_config
 from lbr.errors import LbrError
 from lbr.learning.album import write_album
@@ -28,7 +28,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arguments", nargs="+", metavar="FOLDER | key=value")
     parser.add_argument("--number", type=int, default=300, help="of photographs, drawn from all folders")
-    parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--out", type=Path, default=ROOT / "weights" / "facades.pt")
     options = parser.parse_intermixed_args()
     folders = [Path(text) for text in options.arguments if "=" not in text]
@@ -36,22 +35,15 @@ def main() -> int:
     try:
         config = load_config(CONFIG, overrides)
         write_album(folders, Path(config.dataset.root), options.number)
-        train(overrides, options.processes)
+        for verb in ("stylize", "train"):
+            if code := lbr([verb, "--config", str(CONFIG), *overrides]):
+                return code
         save_checkpoint(options.out, without_heads(Workspace(config.workspace).recognition), half=True)
-    except subprocess.CalledProcessError as error:
-        return error.returncode
     except LbrError as error:
         print(f"make_encoder: {error}", file=sys.stderr)
         return 2
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-def train(overrides: list[str], processes: int) -> None:
-    """Copies, and the network that tells the photographs apart, in the workspace of the configuration."""
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    for launch, verb in ([], "stylize"), (together, "train"):
-        subprocess.run([sys.executable, *launch, "-m", "lbr", verb, "--config", CONFIG, *overrides], check=True)
 
 
 if __name__ == "__main__":

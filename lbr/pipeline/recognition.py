@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def train(context: Context) -> list[Report]:
     Under torchrun every process calls this; the first writes, and alone has something to report.
     """
     from lbr.networks import pick_device
-    from lbr.recognition.processes import first_before_others, processes
+    from lbr.recognition.processes import first_before_others, processes, sharing, together
     from lbr.recognition.train import train as train_network
 
     settings, seed = context.config.recognition, context.config.seed
@@ -66,7 +67,9 @@ def train(context: Context) -> list[Report]:
         with making(output, recipe) as work:
             work.problems += problems
             events = context.workspace.tensorboard / recipe.identity
-            trained = train_network(images, vocabulary, settings, work.parts.folder, seed, events)
+            learn = partial(train_network, images, vocabulary, settings, work.parts.folder, seed, events)
+            count = sharing(settings.training.chunks, own.device) if own.world == 1 else 1
+            trained = together(count, learn)
             work.facts |= _keep_network(output, *trained, read_plan(work.parts.folder), len(images))
     return [made(output)]
 

@@ -1,14 +1,26 @@
-"""Training in several processes: what torchrun says in the environment, read in this one place."""
+"""Training in several processes: torchrun's, or those that are started here, which are told the same way: what the
+environment says is read in this one place."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+
+from lbr.errors import DataError, LbrError
+from lbr.parallel import limit_threads, num_cores
+
+Result = TypeVar("Result")
+ENDING_S = 30  # for the others to end by themselves, once the first has
 
 
 @dataclass(frozen=True)
@@ -85,3 +97,73 @@ def agree(own: Processes, value: float) -> float:
     told = torch.tensor([value], dtype=torch.float64, device=own.device)
     distributed.broadcast(told, 0)
     return float(told[0])
+
+
+def sharing(chunks: int, device: str) -> int:
+    """Processes that share the chunks of a batch evenly: on a CPU at most one for each core, as two of one thread each
+    learn nearly twice as fast as one of two threads; else this one."""
+    if device != "cpu":
+        return 1
+    return max(n for n in range(1, min(chunks, num_cores()) + 1) if chunks % n == 0)
+
+
+def together(count: int, work: Callable[[], Result]) -> Result:
+    """The result of `work`, which must pickle: done here, as the first of `count` processes, and in the others at once.
+
+    Raises DataError when another ends before this one does.
+    """
+    if count == 1:
+        return work()
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
+    context = get_context("spawn")
+    others = [context.Process(target=_beside, args=(work, told, rank)) for rank in range(1, count)]
+    for other in others:
+        other.start()
+    try:
+        with _told(told, 0):
+            result = work()
+        for other in others:
+            other.join(ENDING_S)
+        return result
+    except RuntimeError as error:  # of a connection that another closed
+        for other in others:
+            other.join(1)
+        codes = [other.exitcode for other in others if other.exitcode]
+        if codes:
+            raise DataError(
+                f"a process that trained beside this one ended (exit code {codes[0]}; killed for memory?): "
+                "set recognition.training.chunks to 1 to train in one"
+            ) from error
+        raise
+    finally:
+        for other in others:
+            other.terminate()
+        limit_threads(num_cores())
+
+
+def _beside(work: Callable[[], object], told: dict[str, str], rank: int) -> None:
+    """What each of the others does. What is wrong with the data the first one meets as well, and says."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first is interrupted, and ends the others
+    try:
+        with _told(told, rank):
+            work()
+    except LbrError:
+        sys.exit(1)
+
+
+@contextmanager
+def _told(told: dict[str, str], rank: int) -> Iterator[None]:
+    """The environment, inside, as torchrun would make it."""
+    told = {**told, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for key in told:
+            del os.environ[key]
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -136,7 +136,11 @@ class TrainingSettings(Settings):
         min_length=1,
         description="the input's size, as shares of input_size, over equal parts of epochs",
     )
-    chunks: int = Field(default=1, ge=1, description="forward and backward passes that a batch is cut into")
+    chunks: int = Field(
+        default=1,
+        ge=1,
+        description="forward and backward passes that a batch is cut into; a CPU's cores share them, a process each",
+    )
     optimizer: OptimizerConfig = AdamSettings()
     schedule: ScheduleConfig = StepSchedule()
     loss: LossSettings = LossSettings()

@@ -83,7 +83,7 @@ def script(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_script_makes_weights_that_a_training_starts_from(folders: list[Path], tmp_path: Path):
     where = [f"dataset.root={tmp_path}/album", f"workspace={tmp_path}/work", "--out", f"{tmp_path}/made.pt"]
     short = ["recognition.input_size=[64,64]", "recognition.training.epochs=1", "recognition.training.batch_size=4"]
-    made = script(*map(str, folders), "--processes", "1", *where, *short)
+    made = script(*map(str, folders), *where, *short)
     assert made.returncode == 0, made.stderr
     assert load_checkpoint(tmp_path / "made.pt").vocabulary.num_classes == 1
     settings, learned = (

@@ -143,6 +143,13 @@ def test_two_processes_train_through_the_command_line(fresh: Path, capsys: pytes
     assert run("train", fresh, *options) == 0 and "[reused]" in capsys.readouterr().out
 
 
+def test_chunks_are_shared_by_processes(fresh: Path, capsys: pytest.CaptureFixture):
+    options = ["recognition.training.epochs=2", "recognition.training.batch_size=4", "recognition.training.chunks=2"]
+    assert run("train", fresh, *options) == 0
+    assert capsys.readouterr().out.count("recognition.pt: 3 instances from 6 images, 2 epochs") == 1
+    assert run("train", fresh, *options) == 0 and "[reused]" in capsys.readouterr().out
+
+
 def test_a_missing_label_image_is_a_problem(fresh: Path, capsys: pytest.CaptureFixture):
     (fresh.parent / "aachen/global_seg_instance/db/0.png").unlink()
     assert run("train", fresh, "recognition.training.epochs=1") == 1
