@@ -169,7 +169,7 @@ class TrainingSettings(Settings):
     detail: float = Field(
         default=1.5, ge=1, le=8, description="photographs are kept this much larger than input_size, for crops"
     )
-    cache_mb: int = Field(default=2048, ge=0, description="memory for decoded photographs")
+    cache_mb: int = Field(default=2048, ge=0, description="memory of each process for decoded photographs")
     precision: Precision = "auto"
     device: str = "auto"
 
