@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import torch
@@ -149,6 +149,11 @@ def _beside(work: Callable[[], object], told: dict[str, str], rank: int) -> None
             work()
     except LbrError:
         sys.exit(1)
+    except RuntimeError:  # of a connection that was closed
+        first = parent_process()
+        if first is not None and not first.is_alive():
+            sys.exit(1)
+        raise
 
 
 @contextmanager

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -57,3 +62,48 @@ def test_what_is_wrong_is_said_once(tmp_path: Path, images: list, capfd: pytest.
     with pytest.raises(DataError, match="no labelled image"):
         together(2, partial(train, [], VOCABULARY, settings(chunks=2), tmp_path, 0))
     assert "Error" not in capfd.readouterr().err
+
+
+SCRIPT = """
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from lbr.recognition.processes import mean_over, processes, together
+
+
+def work(told: Path) -> None:
+    with processes("cpu") as own:
+        mean_over(own, torch.zeros(1))
+        if not own.is_first:
+            told.write_text(str(os.getpid()))
+        while True:
+            mean_over(own, torch.zeros(1))
+
+
+if __name__ == "__main__":
+    together(2, partial(work, Path(sys.argv[1])))
+"""
+
+
+def test_the_others_end_with_the_first_and_say_nothing(tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    told = tmp_path / "pid"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "script.py"), str(told)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as first:
+        _wait_until(lambda: told.is_file() and bool(told.read_text()))
+        other = psutil.Process(int(told.read_text()))
+        first.terminate()
+        assert first.stderr is not None and first.stderr.read() == "", "also closed by the other"
+    _wait_until(lambda: not other.is_running() or other.status() == psutil.STATUS_ZOMBIE)
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
