@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import torch
@@ -116,16 +117,22 @@ def together(count: int, work: Callable[[], Result]) -> Result:
         return work()
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
     context = get_context("spawn")
-    others = [context.Process(target=_beside, args=(work, told, rank)) for rank in range(1, count)]
-    for other in others:
-        other.start()
+    others, begun = [], []
+    for rank in range(1, count):
+        heard, tell = context.Pipe(duplex=False)
+        others.append(context.Process(target=_beside, args=(work, told, rank, tell)))
+        others[-1].start()
+        tell.close()
+        begun.append(heard)
     try:
+        for heard in begun:
+            heard.recv()
         with _told(told, 0):
             result = work()
         for other in others:
             other.join(ENDING_S)
         return result
-    except RuntimeError as error:  # of a connection that another closed
+    except (RuntimeError, EOFError) as error:  # of a connection that another closed
         for other in others:
             other.join(1)
         codes = [other.exitcode for other in others if other.exitcode]
@@ -141,8 +148,9 @@ def together(count: int, work: Callable[[], Result]) -> Result:
         limit_threads(num_cores())
 
 
-def _beside(work: Callable[[], object], told: dict[str, str], rank: int) -> None:
+def _beside(work: Callable[[], object], told: dict[str, str], rank: int, tell: Connection) -> None:
     """What each of the others does. What is wrong with the data the first one meets as well, and says."""
+    tell.send("begun")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first is interrupted, and ends the others
     try:
         with _told(told, rank):

@@ -58,6 +58,21 @@ def test_a_process_that_ends_beside_is_told():
         together(2, _ends_beside)
 
 
+class _CannotBegin:
+    """Work that the others cannot read."""
+
+    def __call__(self) -> None:
+        raise AssertionError("the first waits for the others")
+
+    def __reduce__(self) -> tuple:
+        return os._exit, (7,)
+
+
+def test_a_process_that_never_begins_is_told():
+    with pytest.raises(DataError, match="beside this one ended .exit code 7"):
+        together(2, _CannotBegin())
+
+
 def test_what_is_wrong_is_said_once(tmp_path: Path, images: list, capfd: pytest.CaptureFixture):
     with pytest.raises(DataError, match="no labelled image"):
         together(2, partial(train, [], VOCABULARY, settings(chunks=2), tmp_path, 0))
