@@ -18,7 +18,7 @@ from lbr.config import load_config
 from lbr.errors import LbrError
 from lbr.learning.album import write_album
 from lbr.pipeline.workspace import Workspace
-from lbr.recognition.checkpoints import save_checkpoint, without_heads
+from lbr.recognition.checkpoints import load_checkpoint, save_checkpoint, without_heads
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "facades.yaml"
@@ -34,11 +34,12 @@ def main() -> int:
     overrides = [text for text in options.arguments if "=" in text]
     try:
         config = load_config(CONFIG, overrides)
-        write_album(folders, Path(config.dataset.root), options.number)
+        write_album(folders, config.dataset.root, options.number)
         for verb in ("stylize", "train"):
             if code := lbr([verb, "--config", str(CONFIG), *overrides]):
                 return code
-        save_checkpoint(options.out, without_heads(Workspace(config.workspace).recognition), half=True)
+        learned = load_checkpoint(Workspace(config.workspace).recognition)
+        save_checkpoint(options.out, without_heads(learned), half=True)
     except LbrError as error:
         print(f"make_encoder: {error}", file=sys.stderr)
         return 2

@@ -34,8 +34,8 @@ def write_album(folders: Sequence[Path], root: Path, count: int, seed: int = 0) 
     """
     asked = f"{count} photographs of {', '.join(str(folder.resolve()) for folder in folders)}, seed {seed}\n"
     if (root / LAST).is_file():
-        if read_text(root / LAST) != asked:
-            raise DataError(f"{root}: has {read_text(root / LAST).strip()}: remove it, or set another dataset.root")
+        if (kept := read_text(root / LAST)) != asked:
+            raise DataError(f"{root}: has {kept.strip()}: remove it, or set another dataset.root")
         return
     paths = [folder / name for folder in folders for name in list_images(folder)]
     order = np.random.default_rng(seed).permutation(len(paths))

@@ -105,17 +105,21 @@ def start_from(network: RecognitionNetwork, settings: NetworkConfig, path: Path)
             f"{path}: has recognition.network.{key}={other.get(key)}, the network to train {own.get(key)}; "
             "make them alike, or set recognition.training.start_from to null"
         )
-    network.encoder.load_state_dict(learned.network.encoder.state_dict())
-    network.decoder.load_state_dict(learned.network.decoder.state_dict())
+    _take_body(network, learned)
 
 
-def without_heads(path: Path) -> Checkpoint:
-    """Of a checkpoint of ours what another place may start from: encoder and decoder, with heads that name nothing."""
-    learned = load_checkpoint(path)
+def without_heads(learned: Checkpoint) -> Checkpoint:
+    """What another place may start from: encoder and decoder of a checkpoint, with heads that name nothing."""
     network = make_network(learned.settings, classes=1)
-    start_from(network, learned.settings, path)
+    _take_body(network, learned)
     nothing = InstanceVocabulary(learned.vocabulary.colours[:1], learned.vocabulary.classes[:1])
     return Checkpoint(network, learned.settings, nothing, learned.input_size, learned.colour_order)
+
+
+def _take_body(network: RecognitionNetwork, learned: Checkpoint) -> None:
+    """Give a network the encoder and decoder of a checkpoint; its heads stay as they are."""
+    network.encoder.load_state_dict(learned.network.encoder.state_dict())
+    network.decoder.load_state_dict(learned.network.decoder.state_dict())
 
 
 def load_published(

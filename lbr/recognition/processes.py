@@ -111,51 +111,65 @@ def sharing(chunks: int, device: str) -> int:
 def together(count: int, work: Callable[[], Result]) -> Result:
     """The result of `work`, which must pickle: done here, as the first of `count` processes, and in the others at once.
 
-    Raises DataError when another ends before this one does.
+    Raises DataError when another ends before this one does, with what it says of its data.
     """
     if count == 1:
         return work()
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
-    context = get_context("spawn")
-    others, begun = [], []
-    for rank in range(1, count):
-        heard, tell = context.Pipe(duplex=False)
-        others.append(context.Process(target=_beside, args=(work, told, rank, tell)))
-        others[-1].start()
-        tell.close()
-        begun.append(heard)
+    others = [_Other(work, told, rank) for rank in range(1, count)]
     try:
-        for heard in begun:
-            heard.recv()
+        for other in others:
+            other.says.recv()  # that it has begun: before, it may end without closing a connection
         with _told(told, 0):
             result = work()
         for other in others:
-            other.join(ENDING_S)
+            other.process.join(ENDING_S)
         return result
     except (RuntimeError, EOFError) as error:  # of a connection that another closed
-        for other in others:
-            other.join(1)
-        codes = [other.exitcode for other in others if other.exitcode]
-        if codes:
-            raise DataError(
-                f"a process that trained beside this one ended (exit code {codes[0]}; killed for memory?): "
-                "set recognition.training.chunks to 1 to train in one"
-            ) from error
+        reasons = [reason for other in others if (reason := other.fault())]
+        if reasons:
+            raise DataError(reasons[0]) from error
         raise
     finally:
         for other in others:
-            other.terminate()
-        limit_threads(num_cores())
+            other.process.terminate()
+        limit_threads(num_cores())  # as training in one process leaves it
 
 
-def _beside(work: Callable[[], object], told: dict[str, str], rank: int, tell: Connection) -> None:
-    """What each of the others does. What is wrong with the data the first one meets as well, and says."""
-    tell.send("begun")
+class _Other:
+    """A process beside the first, and the end of a pipe on which it says that it has begun, and what ended it."""
+
+    def __init__(self, work: Callable[[], object], told: dict[str, str], rank: int) -> None:
+        context = get_context("spawn")
+        self.says, says = context.Pipe(duplex=False)
+        self.process = context.Process(target=_beside, args=(work, told, rank, says))
+        self.process.start()
+        says.close()
+
+    def fault(self) -> str | None:
+        """Why it ended before its time; None where it did not."""
+        self.process.join(1)
+        code = self.process.exitcode
+        if not code:
+            return None
+        try:
+            return self.says.recv()
+        except EOFError:
+            return (
+                f"a process that trained beside this one ended (exit code {code}; killed for memory?): "
+                "set recognition.training.chunks to 1 to train in one"
+            )
+
+
+def _beside(work: Callable[[], object], told: dict[str, str], rank: int, says: Connection) -> None:
+    """What each of the others does. It alone may meet what is wrong in its share of the data, and the first says it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first is interrupted, and ends the others
+    says.send("begun")
     try:
         with _told(told, rank):
             work()
-    except LbrError:
+    except LbrError as error:
+        says.send(str(error))
         sys.exit(1)
     except RuntimeError:  # of a connection that was closed
         first = parent_process()

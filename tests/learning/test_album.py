@@ -85,13 +85,10 @@ def test_the_script_makes_weights_that_a_training_starts_from(folders: list[Path
     short = ["recognition.input_size=[64,64]", "recognition.training.epochs=1", "recognition.training.batch_size=4"]
     made = script(*map(str, folders), *where, *short)
     assert made.returncode == 0, made.stderr
-    assert load_checkpoint(tmp_path / "made.pt").vocabulary.num_classes == 1
-    settings, learned = (
-        load_checkpoint(tmp_path / "made.pt").settings,
-        load_checkpoint(tmp_path / "work/recognition.pt"),
-    )
-    network = make_network(settings, 3)
-    start_from(network, settings, tmp_path / "made.pt")
+    shipped, learned = (load_checkpoint(tmp_path / name) for name in ("made.pt", "work/recognition.pt"))
+    assert shipped.vocabulary.num_classes == 1
+    network = make_network(shipped.settings, 3)
+    start_from(network, shipped.settings, tmp_path / "made.pt")
     for part in ("encoder", "decoder"):
         for name, tensor in getattr(network, part).state_dict().items():
             own = getattr(learned.network, part).state_dict()[name]

@@ -58,6 +58,19 @@ def test_a_process_that_ends_beside_is_told():
         together(2, _ends_beside)
 
 
+def _meets_a_fault_beside() -> None:
+    """One of the others reads what the first does not."""
+    with processes("cpu") as own:
+        if not own.is_first:
+            raise DataError("b.png: broken")
+        mean_over(own, torch.zeros(1))
+
+
+def test_a_fault_that_another_meets_is_told_as_it_is():
+    with pytest.raises(DataError, match=r"^b\.png: broken$"):
+        together(2, _meets_a_fault_beside)
+
+
 class _CannotBegin:
     """Work that the others cannot read."""
 
