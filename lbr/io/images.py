@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -57,10 +58,24 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
     Grey is repeated, alpha dropped, 16 bits brought to 8 by their high byte. upright: turned as EXIF says, where it
     does. Raises DataError for a file that is missing, no image, or cut short.
     """
+    with _opened(path) as image:
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image) if upright else image)
+
+
+def check_readable(path: Path) -> None:
+    """Raises DataError as `read_image` where that would; a JPEG is decoded at an eighth of its size, in less time."""
+    with _opened(path) as image:
+        image.draft("L", (1, 1))
+        image.load()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The file as Pillow opens it; what is raised inside of it tells, in one line, what is wrong with it."""
     try:
         with Image.open(path) as image:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image) if upright else image)
+            yield image
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except UnidentifiedImageError:

@@ -18,7 +18,7 @@ from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_
 from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
 from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
-from lbr.pipeline.workers import DrawRecognition, RecogniseImage
+from lbr.pipeline.workers import CheckReadable, DrawRecognition, RecogniseImage
 from lbr.pipeline.workspace import (
     Making,
     Recipe,
@@ -61,11 +61,12 @@ def train(context: Context) -> list[Report]:
             return [kept] if own.is_first else []
         if context.reusable(output, recipe):
             return [reused(output)] if own.is_first else []
+        images, broken = _readable(context, images)
         if not own.is_first:
             train_network(images, vocabulary, settings, open_parts(output, recipe).folder, seed)
             return []
         with making(output, recipe) as work:
-            work.problems += problems
+            work.problems += problems + broken
             events = context.workspace.tensorboard / recipe.identity
             learn = partial(train_network, images, vocabulary, settings, work.parts.folder, seed, events)
             count = sharing(settings.training.chunks, own.device) if own.world == 1 else 1
@@ -148,6 +149,17 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     if not found:
         raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")
     return found, [Problem(str(masks), f"{lacking} db images have no label image; not trained on")] if lacking else []
+
+
+def _readable(context: Context, images: Sequence[LabelledImage]) -> tuple[list[LabelledImage], list[Problem]]:
+    """Those whose files can all be read, and what is wrong with the others, which teach nothing."""
+    items = {item.name: item for item in images}
+    said = parallel_map(CheckReadable(), list(items.items()), context.config.parallel, "check images")
+    problems = [found for _, found in said if isinstance(found, Problem)]
+    if len(problems) == len(images):
+        raise DataError(f"none of the {len(images)} labelled images can be read (first: {problems[0]})")
+    broken = {problem.what for problem in problems}
+    return [item for item in images if item.name not in broken], problems
 
 
 def recognise(context: Context) -> list[Report]:

@@ -17,7 +17,7 @@ from lbr.features.labelling import favour_instances, labelled
 from lbr.geometry.pose import Pose
 from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile, features_to_arrays
-from lbr.io.images import ImageFolder, write_image
+from lbr.io.images import ImageFolder, check_readable, write_image
 from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
@@ -40,6 +40,7 @@ from lbr.visualization.recognition import recognition_picture
 
 if TYPE_CHECKING:
     from lbr.recognition.predict import Recognizer
+    from lbr.recognition.samples import LabelledImage
 
 PICTURE_WIDTH = 256  # of each of the three parts of a picture
 TRUSTED = (Status.REFINED, Status.VERIFIED)
@@ -171,6 +172,16 @@ class DrawRecognition(Worker[str]):
         write_image(mask_path(self.folder / "confidence", name), levels)
         picture = recognition_picture(self.images.read(name), prediction, PICTURE_WIDTH)
         write_image((self.folder / "pictures" / name).with_suffix(".jpg"), picture)
+        return {}
+
+
+@dataclass
+class CheckReadable(Worker["LabelledImage"]):
+    """Labelled image -> no arrays; a problem when its photograph, a copy of it or its label image cannot be read."""
+
+    def make(self, item: LabelledImage) -> Arrays:
+        for path in (*item.images, item.mask):
+            check_readable(path)
         return {}
 
 

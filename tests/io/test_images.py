@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from lbr.errors import DataError
-from lbr.io.images import image_size, list_images, list_others, read_exif, read_image, resize, to_grey
+from lbr.io.images import check_readable, image_size, list_images, list_others, read_exif, read_image, resize, to_grey
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (30, 40, 3)).astype(np.uint8)
@@ -104,10 +104,12 @@ def test_what_telephones_write_is_read_with_its_exif(tmp_path: Path, suffix: str
 def test_a_truncated_image_is_one_clear_line(tmp_path: Path, suffix: str, share: float):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(RNG.integers(0, 256, (300, 400, 3)).astype(np.uint8)).save(path)
+    check_readable(path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(DataError, match=f"a.{suffix}: ") as error:
-        read_image(path)
-    assert "\n" not in str(error.value)
+    for read in (read_image, check_readable):
+        with pytest.raises(DataError, match=f"a.{suffix}: ") as error:
+            read(path)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,26 @@ def test_a_missing_label_image_is_a_problem(fresh: Path, capsys: pytest.CaptureF
     assert "1 db images have no label image" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_broken_photograph_is_a_problem(fresh: Path, capsys: pytest.CaptureFixture, chunks: int):
+    """Its header says what a whole one's does. The other five are learned, in one process and in two."""
+    path = fresh.parent / "aachen/images/db/0.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    options = ["recognition.training.epochs=1", "recognition.training.batch_size=4"]
+    assert run("train", fresh, *options, f"recognition.training.chunks={chunks}") == 1
+    told = capsys.readouterr()
+    assert "from 5 images" in told.out and f"db/0.png: {path}: broken image" in told.err
+    assert run("train", fresh, *options, f"recognition.training.chunks={chunks}") == 1, "reused, and said again"
+    assert f"{path}: broken image" in capsys.readouterr().err
+
+
+def test_no_photograph_that_can_be_read(fresh: Path, capsys: pytest.CaptureFixture):
+    for path in (fresh.parent / "aachen/images/db").iterdir():
+        path.write_bytes(b"no image")
+    assert run("train", fresh) == 2
+    assert "none of the 6 labelled images can be read (first: db/0.png: " in capsys.readouterr().err
+
+
 def test_no_label_images_at_all(fresh: Path, capsys: pytest.CaptureFixture):
     masks = fresh.parent / "aachen/global_seg_instance"
     shutil.rmtree(masks / "db")
