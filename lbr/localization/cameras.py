@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from lbr.geometry.camera import Camera
 from lbr.mapping.map import Map
 
+Intrinsics = tuple[Camera, bool]  # and whether the dataset gave them
+
 
 @dataclass(frozen=True)
 class SharedCamera:
@@ -28,19 +30,27 @@ class SharedCamera:
 
 def shared_cameras(
     scene: Map, said: Mapping[str, Camera], given: Collection[str] = frozenset()
-) -> dict[Camera, SharedCamera]:
-    """For each camera that db photographs say they are of (`said`, by name: EXIF's or a guess), what the map has of it.
+) -> dict[Camera, dict[int, SharedCamera]]:
+    """For each camera that db photographs say they are of (`said`, by name: EXIF's or a guess), what the map has of it,
+    by place: intrinsics that were refined with a place are wrong in the way that its points are, and fit these alone.
 
-    Where that is several, as places made of it or a model gives, the one with most images counts. given: names of the
-    photographs whose intrinsics the dataset gave. Those that are stored turned count only where their size stays.
+    Those of most images come first; in a place that has several, as a model gives, these count as well. given: names of
+    the photographs whose intrinsics the dataset gave. Those that are stored turned count only where their size stays.
     """
-    found: dict[Camera, Counter[tuple[Camera, bool]]] = {}
+    found: dict[Camera, dict[int, Counter[Intrinsics]]] = {}
     for image, name in enumerate(scene.names):
         camera = scene.camera(image)
         if name in said and not said[name].is_known and camera.size == said[name].size:
-            found.setdefault(said[name], Counter())[camera, name in given] += 1
-    most = {prior: counts.most_common(1)[0] for prior, counts in found.items()}
+            by_place = found.setdefault(said[name], {})
+            by_place.setdefault(int(scene.place[image]), Counter())[camera, name in given] += 1
+    return {prior: _shared(prior, by_place) for prior, by_place in found.items()}
+
+
+def _shared(prior: Camera, by_place: Mapping[int, Counter[Intrinsics]]) -> dict[int, SharedCamera]:
+    """The intrinsics of most images in each place, with the number of all that have them."""
+    total = sum(by_place.values(), Counter[Intrinsics]())
+    most = {place: counts.most_common(1)[0][0] for place, counts in sorted(by_place.items())}
     return {
-        prior: SharedCamera(replace(camera, source="map", body=prior.body), num, of_given)
-        for prior, ((camera, of_given), num) in most.items()
+        place: SharedCamera(replace(most[place][0], source="map", body=prior.body), total[most[place]], most[place][1])
+        for place in sorted(most, key=lambda place: -total[most[place]])
     }

@@ -51,8 +51,8 @@ def chosen(
     return favour_instances(features, max_keypoints) if favours else features.top(max_keypoints)
 
 
-def cameras_of_db(scene: Map, dataset: Dataset) -> dict[Camera, SharedCamera]:
-    """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs."""
+def cameras_of_db(scene: Map, dataset: Dataset) -> dict[Camera, dict[int, SharedCamera]]:
+    """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs, by place."""
     given = {name for name, camera in dataset.cameras.items() if camera.is_known}
     return shared_cameras(scene, dataset.said_cameras(), given)
 

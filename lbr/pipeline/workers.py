@@ -254,7 +254,7 @@ class LocalizeQuery(Worker[Query]):
     settings: LocalizationSettings
     seed: int
     threads: int
-    shared: Mapping[Camera, SharedCamera]  # what the map made of cameras that nobody measured
+    shared: Mapping[Camera, Mapping[int, SharedCamera]]  # what the map made of cameras that nobody measured, by place
 
     @cached_property
     def localizer(self) -> Localizer:
@@ -283,7 +283,7 @@ class LocalizeQuery(Worker[Query]):
             known = None if query.camera else self.shared.get(camera)
             if known is None:
                 return self._with_camera(query, features, camera)
-            found = self._with_camera(query, features, known.camera, known.note)
+            found = self._with_the_map_s(query, features, known)
             if camera.body and found.status in TRUSTED:
                 return found
             alone = self._with_camera(query, features, camera)  # another camera after all, or another zoom?
@@ -294,6 +294,17 @@ class LocalizeQuery(Worker[Query]):
     def with_camera(self, query: Query, camera: Camera, note: str) -> Localization:
         """A query that could be read, with a camera that it shares with others, and a note that says so."""
         return self._with_camera(query, self.file.read(query.name), camera, note)
+
+    def _with_the_map_s(self, query: Query, features: LocalFeatures, known: Mapping[int, SharedCamera]) -> Localization:
+        """With the intrinsics that most db images have; in a place that has its own, once more with these."""
+        usual = next(iter(known.values()))
+        found = self._with_camera(query, features, usual.camera, usual.note)
+        own = usual if found.place is None else known.get(found.place, usual)
+        if own.camera == usual.camera:
+            return found
+        again = self._with_camera(query, features, own.camera, own.note)
+        is_lost = found.status in TRUSTED and again.status not in TRUSTED
+        return found if again.place != found.place or is_lost else again
 
     def _with_camera(self, query: Query, features: LocalFeatures, camera: Camera, *notes: str) -> Localization:
         asked = self.scene.ask(query.name, features)

@@ -21,25 +21,41 @@ def test_a_query_of_the_same_body_has_the_refined_intrinsics(world: ExactWorld):
     scene = with_two_cameras(world)
     wide, tele = guess_camera(640, 480, 610, "Acme 5 mm"), guess_camera(640, 480, 880, "Acme 8 mm")
     found = shared_cameras(scene, dict(zip(scene.names, [wide] * 3 + [tele] * 2, strict=True)))
-    assert found[wide].camera.params == CAMERA.params and found[wide].num == 3
-    assert found[tele].camera.params == LONG.params and found[tele].num == 2
-    assert found[wide].camera.source == "map" and found[wide].camera.is_known
-    assert found[tele].note == "intrinsics refined with the map, of 2 db images of the same camera"
+    assert found[wide][0].camera.params == CAMERA.params and found[wide][0].num == 3
+    assert found[tele][0].camera.params == LONG.params and found[tele][0].num == 2
+    assert found[wide][0].camera.source == "map" and found[wide][0].camera.is_known
+    assert found[tele][0].note == "intrinsics refined with the map, of 2 db images of the same camera"
     assert guess_camera(640, 480, 610, "Best 5 mm") not in found
 
 
-def test_where_places_differ_the_one_with_most_images_counts(world: ExactWorld):
+def test_each_place_has_its_own_and_the_one_with_most_images_comes_first(world: ExactWorld):
+    scene, prior = with_two_cameras(world), guess_camera(640, 480)
+    scene = dataclasses.replace(scene, place=np.array([1, 1, 1, 0, 0], np.int32))
+    found = shared_cameras(scene, dict.fromkeys(scene.names, prior))[prior]
+    assert [(place, one.camera.params, one.num) for place, one in found.items()] == [
+        (1, CAMERA.params, 3), (0, LONG.params, 2),
+    ]  # fmt: skip
+
+
+def test_intrinsics_of_two_places_are_told_of_all_their_images(world: ExactWorld):
+    scene, prior = dataclasses.replace(world.map(), place=np.array([0, 0, 0, 1, 1], np.int32)), guess_camera(640, 480)
+    found = shared_cameras(scene, dict.fromkeys(scene.names, prior), frozenset(scene.names))[prior]
+    assert [one.note.split(" of ")[0] for one in found.values()] == ["intrinsics given for 5 db images"] * 2
+
+
+def test_of_several_in_one_place_that_of_most_images_counts(world: ExactWorld):
     scene, prior = with_two_cameras(world), guess_camera(640, 480)
     found = shared_cameras(scene, dict.fromkeys(scene.names, prior))
-    assert found[prior].camera.params == CAMERA.params and found[prior].num == 3
-    assert "3 db images of the same size (no EXIF tells which camera)" in found[prior].note
+    assert list(found[prior]) == [0]
+    assert found[prior][0].camera.params == CAMERA.params and found[prior][0].num == 3
+    assert "3 db images of the same size (no EXIF tells which camera)" in found[prior][0].note
 
 
 def test_given_intrinsics_are_those_of_the_photographs_cameras_too_and_the_note_says_so(world: ExactWorld):
     scene, prior = with_two_cameras(world), guess_camera(640, 480, 610, "Acme 5 mm")
     found = shared_cameras(scene, dict.fromkeys(scene.names, prior), frozenset(scene.names))
-    assert found[prior].camera.params == CAMERA.params and found[prior].camera.body == "Acme 5 mm"
-    assert found[prior].note == "intrinsics given for 3 db images of the same camera"
+    assert found[prior][0].camera.params == CAMERA.params and found[prior][0].camera.body == "Acme 5 mm"
+    assert found[prior][0].note == "intrinsics given for 3 db images of the same camera"
 
 
 def test_who_says_nothing_or_was_turned_counts_for_nobody(world: ExactWorld):

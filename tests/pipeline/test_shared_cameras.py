@@ -17,8 +17,10 @@ from lbr.pipeline.workspace import Workspace
 from lbr.types import Query
 from tests.synthetic import PHOTOGRAPH, RenderedScene
 
+SharedCameras = Mapping[Camera, Mapping[int, SharedCamera]]
 
-def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: Mapping[Camera, SharedCamera]) -> dict:
+
+def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: SharedCameras) -> dict:
     config = Config.model_validate({"dataset": {"name": "folder", "root": scene.root}, "workspace": finished.root})
     searched = SearchedScene(
         finished.map, None, None, config.candidates, config.labelling, config.recognition.ranking, 4096
@@ -29,9 +31,12 @@ def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: Ma
     return json.loads(worker.make(query)["line"].tobytes())
 
 
-def shared(focal: float) -> dict[Camera, SharedCamera]:
-    camera = Camera("SIMPLE_RADIAL", 480, 360, (focal, 240, 180, 0.02), "map")
-    return {guess_camera(480, 360): SharedCamera(camera, 7)}
+def refined(focal: float, num: int = 7) -> SharedCamera:
+    return SharedCamera(Camera("SIMPLE_RADIAL", 480, 360, (focal, 240, 180, 0.02), "map"), num)
+
+
+def shared(focal: float) -> SharedCameras:
+    return {guess_camera(480, 360): {0: refined(focal)}}
 
 
 def test_the_refined_intrinsics_are_used_and_the_result_says_so(finished: Workspace, scene: RenderedScene):
@@ -40,6 +45,15 @@ def test_the_refined_intrinsics_are_used_and_the_result_says_so(finished: Worksp
     assert found["camera"]["params"][0] == 450
     (note,) = found["notes"]
     assert note == "intrinsics refined with the map, of 7 db images of the same size (no EXIF tells which camera)"
+
+
+@pytest.mark.parametrize("focal", [455, 2500])
+def test_in_a_place_with_intrinsics_of_its_own_these_are_taken(finished: Workspace, scene: RenderedScene, focal: float):
+    """Those that most images have, in another place, were tried first; with the latter nothing is found."""
+    cameras = {1: refined(focal, 9), 0: refined(450)}
+    found = localize(finished, scene, Query(scene.queries[0]), {guess_camera(480, 360): cameras})
+    assert found["status"] == "refined" and found["camera"]["params"][0] == 450
+    assert found["notes"][0].startswith("intrinsics refined with the map, of 7 db images")
 
 
 @pytest.mark.parametrize("focal", [2500, 550])
