@@ -44,10 +44,8 @@ def run() -> str:
         rows += [[f"{data}, no intrinsics of the queries", *row(OUT / data, limit, unmeasured(OUT / data, limit)), ""]]
         rows += [[f"{data}, queries darkened", *row(darkened(OUT / data, limit), limit), ""]]
     for data, limit in FROM_NOTHING.items():
-        root, workspace = SHARED / "data" / data, OUT / f"{data}-from-nothing"
-        truth = (f"dataset.reference={root}/3D-models", f"dataset.ground_truth={root}/gt.txt")
-        minutes = run_own(workspace, f"{root}/images/db", f"{root}/images/query", *truth, thresholds(limit))
-        rows += [[f"{data} from nothing", *row(workspace, limit), minutes]]
+        found = from_nothing(SHARED / "data" / data, OUT / f"{data}-from-nothing", limit)
+        rows += [[f"{data} from nothing", *found]]
     return table(COLUMNS, rows)
 
 
@@ -64,6 +62,13 @@ def run_own(workspace: Path, *arguments: str) -> str:
     start = time.perf_counter()
     _lbr("own", *arguments, "--workspace", str(workspace))
     return f"{(time.perf_counter() - start) / 60:.1f}"
+
+
+def from_nothing(root: Path, workspace: Path, limit: tuple[float, float]) -> list[str]:
+    """COLUMNS but for the first, of the photographs of `root` alone; its poses serve to align what was made of them."""
+    truth = (f"dataset.reference={root}/3D-models", f"dataset.ground_truth={root}/gt.txt")
+    minutes = run_own(workspace, f"{root}/images/db", f"{root}/images/query", *truth, thresholds(limit))
+    return [*row(workspace, limit), minutes]
 
 
 def unmeasured(made: Path, limit: tuple[float, float]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import SHARED, table
-from benchmarks.own import COLUMNS, PLACES, darkened, row, run_own, thresholds
+from benchmarks.own import COLUMNS, FROM_NOTHING, PLACES, darkened, from_nothing, row, run_own, thresholds
 from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
 from lbr.io.text_lists import read_poses, read_query_list, write_poses, write_query_list
 
@@ -31,6 +31,9 @@ def run() -> str:
         minutes = run_own(workspace, str(OUT / f"{data}-photographs"), thresholds(limit))
         rows += [[f"{data}, {num[0]} db + {num[1]} query", *row(workspace, limit), minutes]]
         rows += [[f"{data}, queries darkened", *row(darkened(workspace, limit), limit), ""]]
+    data = "strecha-dev"
+    found = from_nothing(OUT / f"{data}-photographs", OUT / f"{data}-from-nothing", FROM_NOTHING[data])
+    rows += [[f"{data} from nothing", *found]]
     return table(COLUMNS, rows)
 
 
