@@ -1,4 +1,5 @@
-"""How long a flow will take on this machine, to a factor of two: two photographs are timed, the rest is counted."""
+"""How long a flow will take on this machine, to a factor of two: two photographs and a step of training are timed, the
+rest is counted."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from lbr.errors import DataError
 from lbr.features import make_extractor
 from lbr.matching import guidance, make_matcher
 from lbr.pipeline.stage import Context
-from lbr.recognition.planning import automatic_epochs
+from lbr.recognition.planning import automatic_epochs, seconds_each
+from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.pairs import ExhaustivePairs, PosePairs, SimilarPairs
 from lbr.types import LocalFeatures
 
@@ -22,16 +24,20 @@ MEASURED_S = {  # seconds of one core for one photograph, beside the timed parts
 }  # fmt: skip
 SFM_S, TRIANGULATION_S = 1.6, 0.06  # for one photograph
 GUIDED = 2.3  # times the matching of a pair that it takes along epipolar lines
-SAMPLE_S, INSTANCES_EACH = 0.02, 0.3  # training on one photograph once
+INSTANCES_EACH = 0.3  # for one photograph
+TRAINING_STARTS_S, SAMPLE_S = 30.0, 0.01  # its processes and its plan; of one core to draw a view of a photograph
+STEP_IMAGES, STEP_CLASSES = 4, 32  # of the step of training that is timed
 POSE_S, COMPARED = 0.4, 12  # RANSAC and refinement of one query; db images that it is compared with
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of one core: local features of a photograph, matching of a pair of them."""
+    """Seconds of one core: local features of a photograph, matching of a pair of them. train: of all cores, for a
+    photograph of the network's size in a step of training."""
 
     extract: float
     match: float
+    train: float = 0.0
 
 
 def measure(context: Context) -> Pace:
@@ -52,7 +58,28 @@ def measure(context: Context) -> Pace:
         raise DataError(f"{context.dataset.image_root}: fewer than two photographs there can be read")
     start = time.perf_counter()
     matcher.match(*found)
-    return Pace(seconds, time.perf_counter() - start)
+    return Pace(seconds, time.perf_counter() - start, _step_seconds(context.config.recognition))
+
+
+def _step_seconds(settings: RecognitionSettings) -> float:
+    import torch
+
+    from lbr.networks import channels_last, pick_device
+    from lbr.recognition.network import make_network
+    from lbr.recognition.optimization import autocast
+
+    device = pick_device(settings.training.device)
+    random = settings.network.model_copy(update={"encoder_weights": None})
+    network = channels_last(make_network(random, STEP_CLASSES), device).train()
+    width, height = settings.input_size
+    images = torch.zeros(STEP_IMAGES, 3, height, width, device=device)
+
+    def step() -> None:
+        with autocast(settings.training.precision, device):
+            segmentation = network(images).segmentation
+        segmentation.float().mean().backward()
+
+    return seconds_each(step) / STEP_IMAGES
 
 
 def estimate(context: Context, pace: Pace, verbs: Sequence[str]) -> dict[str, float]:
@@ -69,7 +96,7 @@ def estimate(context: Context, pace: Pace, verbs: Sequence[str]) -> dict[str, fl
         seconds["match"], seconds["reconstruct"] = plain, slower * SFM_S * photographs + guided
     else:
         seconds["match"], seconds["reconstruct"] = guided or plain, slower * TRIANGULATION_S * photographs
-    seconds["train"] = training_seconds(config, photographs, SAMPLE_S * slower)
+    seconds["train"] = training_seconds(config, photographs, pace.train, SAMPLE_S * slower / workers)
     compared = COMPARED if context.uses_instances else photographs
     seconds["localize"] = queries * (compared * pace.match + slower * POSE_S) / workers
     return {verb: seconds[verb] for verb in verbs if seconds.get(verb, 0) > 0}
@@ -87,14 +114,17 @@ def num_pairs(config: Config, photographs: int) -> float:
     return min(everything, PAIR_SHARE * each * photographs)
 
 
-def training_seconds(config: Config, photographs: int, sample_seconds: float) -> float:
-    """About how long the network is trained, with INSTANCES_EACH instances for each photograph."""
+def training_seconds(config: Config, photographs: int, step_seconds: float, sample_seconds: float) -> float:
+    """About how long the network is trained, with INSTANCES_EACH instances for each photograph. step_seconds: for a
+    photograph of the network's size; sample_seconds: to draw it."""
     training = config.recognition.training
     if training.epochs == "auto":
         epochs = automatic_epochs(photographs, round(INSTANCES_EACH * photographs) + 1, training.batch_size)
     else:
         epochs = training.epochs
-    seconds = sample_seconds * epochs * photographs
+    area = sum(share**2 for share in training.growing) / len(training.growing)
+    batches = -(-photographs // training.batch_size)
+    seconds = TRAINING_STARTS_S + epochs * batches * training.batch_size * (area * step_seconds + sample_seconds)
     return seconds if training.max_minutes is None else min(seconds, 60 * training.max_minutes)
 
 
