@@ -73,6 +73,12 @@ class Camera:
         return (self.params[0], self.params[1]) if MODELS[self.model][0] == "fx" else (self.params[0], self.params[0])
 
     @property
+    def principal_point(self) -> tuple[float, float]:
+        """(cx, cy) in pixels."""
+        first = MODELS[self.model].index("cx")
+        return self.params[first], self.params[first + 1]
+
+    @property
     def matrix(self) -> np.ndarray:
         """float64 [3, 3]: the pinhole part K, without distortion."""
         fx, fy = self.focal

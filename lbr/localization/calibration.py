@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from lbr.geometry.camera import Camera
-from lbr.localization.intrinsics import is_plausible, likely
+from lbr.localization.intrinsics import is_cut, is_plausible, likely
 
 FEWEST = 3  # photographs
 MAX_FOCAL_STD = 0.005  # of the focal length: less sure ones are no better than a photograph's own
@@ -36,8 +36,11 @@ class Estimated:
 def calibrate(found: Sequence[Estimated]) -> tuple[Camera, int] | None:
     """The camera that took these photographs, of one size and model, source 'queries', and how many of them agree.
 
-    None where fewer than FEWEST agree, or where together they are not sure of the focal length.
+    Cut photographs and whole ones are not taken together: the more numerous count. None where fewer than FEWEST agree,
+    or where together they are not sure of the focal length.
     """
+    cut = 2 * sum(is_cut(one.camera) for one in found) > len(found)
+    found = [one for one in found if is_cut(one.camera) == cut]  # the others had other likely intrinsics
     if len(found) < FEWEST:
         return None
     means, unit, before = _before([one.camera for one in found])

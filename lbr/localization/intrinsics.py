@@ -8,6 +8,7 @@ where there are not, it stays where it mostly is.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -19,6 +20,9 @@ from lbr.io.colmap import img_from_cam
 
 FOCAL, PRINCIPAL_POINT = ("f", "fx", "fy"), ("cx", "cy")
 SPREAD_POINT, SPREAD_LENS = 0.01, 0.1  # standard deviations: of the longer side; of a coefficient of distortion
+SPREAD_CUT = 0.2  # of the longer side: of the principal point of a photograph that was cut out of a larger one
+CUT = 0.05  # of the longer side: so far from the middle is the principal point of these alone
+CUT_COSTS = 9.0  # squared standard deviations, by which the loss must be less: hardly a photograph is cut
 CAUTION = 4.0  # what a standard deviation costs, in errors of the loss' scale: pairs err together, so many tell little
 FOCAL_RATIOS = (0.1, 10.0)  # of the longer side: COLMAP's
 BEYOND = 1.1  # of the corner's distance from the axis: so far out distortion must let go outwards
@@ -31,12 +35,22 @@ TINY = 1e-12
 def likely(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """float64 [P], [P]: means and standard deviations of a camera's parameters before a photograph was looked at; of
     focal lengths nothing is known, so they have the present ones and infinity. Where other photographs of the camera
-    tell them, what these tell."""
+    tell them, what these tell. The principal point is near the middle, or anywhere, once it is_cut."""
     if camera.spreads:
         return np.array(camera.params), np.array(camera.spreads)
+    return _likely(camera, SPREAD_CUT if is_cut(camera) else SPREAD_POINT)
+
+
+def is_cut(camera: Camera) -> bool:
+    """Whether the principal point is so far from the middle that the photograph was cut out of a larger one."""
+    off = (np.array(camera.principal_point) - np.array(camera.size) / 2) / max(camera.size)
+    return bool(np.abs(off).max() > CUT)
+
+
+def _likely(camera: Camera, spread_point: float) -> tuple[np.ndarray, np.ndarray]:
     names, (width, height) = MODELS[camera.model], camera.size
     middle = {"cx": width / 2, "cy": height / 2}
-    spread = {name: SPREAD_POINT * max(camera.size) for name in PRINCIPAL_POINT} | dict.fromkeys(FOCAL, np.inf)
+    spread = {name: spread_point * max(camera.size) for name in PRINCIPAL_POINT} | dict.fromkeys(FOCAL, np.inf)
     means = [
         value if name in FOCAL else middle.get(name, 0.0) for name, value in zip(names, camera.params, strict=True)
     ]
@@ -68,10 +82,26 @@ def refine_with_intrinsics(
     points2d: np.ndarray, points3d: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float
 ) -> tuple[Pose, Camera] | None:
     """The most likely pose and intrinsics: the least Cauchy loss of pairs [N, 2], [N, 3], from `pose` and `camera`, and
-    of what is `likely` of cameras, CAUTION times loss_scale_px for a standard deviation. None where no camera that
-    there is comes of it.
+    of what is `likely` of cameras, CAUTION times loss_scale_px for a standard deviation. Where a principal point far
+    from the middle explains so much more that the photograph was cut out of a larger one, with that. None where no
+    camera that there is comes of it.
     """
-    means, spreads = likely(camera)
+    fit = partial(_fit, points2d, points3d, pose, camera, loss_scale_px)
+    found = fit(*likely(camera))
+    if camera.spreads or is_cut(camera):
+        return found and found[1:]
+    cut = fit(*_likely(camera, SPREAD_CUT))
+    less = CUT_COSTS * (CAUTION * loss_scale_px) ** 2
+    if cut is not None and is_cut(cut[2]) and (found is None or cut[0] + less < found[0]):
+        return cut[1:]
+    return found and found[1:]
+
+
+def _fit(
+    points2d: np.ndarray, points3d: np.ndarray, pose: Pose, camera: Camera, loss_scale_px: float,
+    means: np.ndarray, spreads: np.ndarray,
+) -> tuple[float, Pose, Camera] | None:  # fmt: skip
+    """The least loss, squared pixels, and the pose and intrinsics that have it; None where there is no such camera."""
     unit = np.where(np.isfinite(spreads), spreads, camera.params)
     scale = loss_scale_px**2
 
@@ -90,7 +120,8 @@ def refine_with_intrinsics(
         return np.append(robust.ravel(), CAUTION * loss_scale_px * (np.array(lens.params) - means) / spreads)
 
     try:
-        found = at(least_squares(residuals, np.zeros(6 + len(unit)), x_scale="jac", method="lm").x)
+        solved = least_squares(residuals, np.zeros(6 + len(unit)), x_scale="jac", method="lm")
+        found = at(solved.x)
     except ValueError:  # a focal length below 0 on the way
         return None
-    return found if is_plausible(found[1]) else None
+    return (2 * solved.cost, *found) if is_plausible(found[1]) else None

@@ -17,6 +17,7 @@ from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
+from lbr.localization.intrinsics import is_cut
 from lbr.localization.log import Log
 from lbr.localization.pnp import covariance_of_intrinsics, with_its_covariance
 from lbr.localization.refine import Refined, RefinementSettings, likelihood_gain, refine_with_frames
@@ -201,6 +202,8 @@ class Localizer:
         log.counts["inliers"] = estimate.num_inliers
         log.counts["fit"] = round(likelihood_gain(estimate, pairs, self.settings.refinement))
         estimate = with_its_covariance(estimate, pairs)
+        if not estimate.camera.is_known and is_cut(estimate.camera):
+            log.notes.append("principal point far from the middle: cut out of a larger photograph")
         result = self._result(name, status, reason, estimate, estimate.camera, log)
         return replace(
             result, reference=reference, place=int(self.scene.place[found.reference]),

@@ -57,6 +57,16 @@ def test_photographs_of_another_camera_and_wrong_poses_tell_less():
     assert camera.focal[0] == pytest.approx(560, rel=0.01)
 
 
+def test_cut_photographs_are_not_taken_with_whole_ones():
+    away = [replace(one.camera, params=(560.0, 200.0 + i, 170.0, -0.1)) for i, one in enumerate(told(3)[0])]
+    cut = [Estimated(camera, np.diag([4.0, 4.0, 4.0, 1e-3])) for camera in away]
+    whole, _ = calibrate(told(12)[0])
+    both, agreeing = calibrate([*cut, *told(12)[0]])
+    assert both.params == whole.params and agreeing <= 12
+    few, agreeing = calibrate([*cut, *told(2)[0]])
+    assert few.principal_point[0] == pytest.approx(201, abs=1) and agreeing == 3
+
+
 def test_too_few_tell_nothing():
     assert calibrate([]) is None
     assert calibrate(told(FEWEST - 1)[0]) is None

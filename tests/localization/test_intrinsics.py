@@ -10,7 +10,7 @@ import pytest
 from lbr.geometry.camera import MODELS, Camera, guess_camera
 from lbr.geometry.pose import pose_error
 from lbr.localization import pnp
-from lbr.localization.intrinsics import change_with_intrinsics, is_plausible, likely
+from lbr.localization.intrinsics import change_with_intrinsics, is_cut, is_plausible, likely
 from lbr.localization.pnp import LENS_PAIRS, PnpSettings, estimate_pose, refine_pose
 from tests.geometry.test_camera import example
 from tests.localization.test_pnp import POSE, seen
@@ -63,6 +63,20 @@ def test_many_pairs_tell_the_lens_and_its_axis(start: Camera, outliers: float):
     assert (cx, cy) == pytest.approx(LENS.params[1:3], abs=2) and found.camera.source == start.source
     metres, radians = pose_error(found.pose, POSE)
     assert metres < 0.05 and np.degrees(radians) < 0.3
+
+
+@pytest.mark.parametrize("outliers", [0.0, 0.4])
+def test_a_photograph_that_was_cut_out_of_a_larger_one(outliers: float):
+    """Its principal point is 120 and 70 pixels from the middle: left there, the camera would be off by decimetres."""
+    lens = replace(LENS, params=(560.0, 200.0, 170.0, 0.0))
+    pairs, _ = seen(600, noise_px=0.5, outliers=outliers, camera=lens)
+    first = estimate_pose(pairs, GUESS, PnpSettings(), seed=0)
+    found = refine_pose(pairs, first.inliers, first.pose, first.camera, loss_scale_px=0.5)
+    assert is_cut(found.camera) and not is_cut(GUESS) and not is_cut(LENS)
+    assert found.camera.focal[0] == pytest.approx(560, rel=0.02)
+    assert found.camera.principal_point == pytest.approx((200, 170), abs=8)
+    assert pose_error(found.pose, POSE)[0] < 0.1
+    assert likely(found.camera)[1][1] == 0.2 * 640, "and so it is in the covariance"
 
 
 def test_few_pairs_leave_the_lens_where_lenses_are():
