@@ -12,8 +12,7 @@ from lbr.errors import DataError
 from lbr.features import make_extractor
 from lbr.matching import guidance, make_matcher
 from lbr.pipeline.stage import Context
-from lbr.recognition.planning import automatic_epochs, seconds_each
-from lbr.recognition.settings import RecognitionSettings
+from lbr.recognition.planning import automatic_epochs
 from lbr.retrieval.pairs import ExhaustivePairs, PosePairs, SimilarPairs
 from lbr.types import LocalFeatures
 
@@ -26,7 +25,6 @@ SFM_S, TRIANGULATION_S = 1.6, 0.06  # for one photograph
 GUIDED = 2.3  # times the matching of a pair that it takes along epipolar lines
 INSTANCES_EACH = 0.3  # for one photograph
 TRAINING_STARTS_S, SAMPLE_S = 30.0, 0.01  # its processes and its plan; of one core to draw a view of a photograph
-STEP_IMAGES, STEP_CLASSES = 4, 32  # of the step of training that is timed
 POSE_S, COMPARED = 0.4, 12  # RANSAC and refinement of one query; db images that it is compared with
 
 
@@ -42,6 +40,8 @@ class Pace:
 
 def measure(context: Context) -> Pace:
     """Time two photographs of the dataset. Raises DataError when fewer can be read."""
+    from lbr.recognition.pace import step_seconds
+
     extractor, matcher = make_extractor(context.config.extractor), make_matcher(context.config.matcher)
     found: list[LocalFeatures] = []
     seconds = 0.0
@@ -58,28 +58,8 @@ def measure(context: Context) -> Pace:
         raise DataError(f"{context.dataset.image_root}: fewer than two photographs there can be read")
     start = time.perf_counter()
     matcher.match(*found)
-    return Pace(seconds, time.perf_counter() - start, _step_seconds(context.config.recognition))
-
-
-def _step_seconds(settings: RecognitionSettings) -> float:
-    import torch
-
-    from lbr.networks import channels_last, pick_device
-    from lbr.recognition.network import make_network
-    from lbr.recognition.optimization import autocast
-
-    device = pick_device(settings.training.device)
-    random = settings.network.model_copy(update={"encoder_weights": None})
-    network = channels_last(make_network(random, STEP_CLASSES), device).train()
-    width, height = settings.input_size
-    images = torch.zeros(STEP_IMAGES, 3, height, width, device=device)
-
-    def step() -> None:
-        with autocast(settings.training.precision, device):
-            segmentation = network(images).segmentation
-        segmentation.float().mean().backward()
-
-    return seconds_each(step) / STEP_IMAGES
+    matched = time.perf_counter() - start
+    return Pace(seconds, matched, step_seconds(context.config.recognition))
 
 
 def estimate(context: Context, pace: Pace, verbs: Sequence[str]) -> dict[str, float]:
