@@ -22,6 +22,7 @@ from lbr.parallel import limit_threads, num_cores
 
 Result = TypeVar("Result")
 ENDING_S = 30  # for the others to end by themselves, once the first has
+FIRST_ENDS_S, OTHER_ENDS_S = 2, 10  # for a process whose connection is closed: under load it takes a second or two
 
 
 @dataclass(frozen=True)
@@ -148,17 +149,19 @@ class _Other:
 
     def fault(self) -> str | None:
         """Why it ended before its time; None where it did not."""
-        self.process.join(1)
-        code = self.process.exitcode
-        if not code:
+        if not self.says.poll(OTHER_ENDS_S):
             return None
         try:
             return self.says.recv()
         except EOFError:
-            return (
-                f"a process that trained beside this one ended (exit code {code}; killed for memory?): "
-                "set recognition.training.chunks to 1 to train in one"
-            )
+            self.process.join(OTHER_ENDS_S)
+        code = self.process.exitcode
+        if not code:
+            return None
+        return (
+            f"a process that trained beside this one ended (exit code {code}; killed for memory?): "
+            "set recognition.training.chunks to 1 to train in one"
+        )
 
 
 def _beside(work: Callable[[], object], told: dict[str, str], rank: int, says: Connection) -> None:
@@ -173,8 +176,10 @@ def _beside(work: Callable[[], object], told: dict[str, str], rank: int, says: C
         sys.exit(1)
     except RuntimeError:  # of a connection that was closed
         first = parent_process()
-        if first is not None and not first.is_alive():
-            sys.exit(1)
+        if first is not None:
+            first.join(FIRST_ENDS_S)  # its connection closes before it has ended
+            if not first.is_alive():
+                sys.exit(1)
         raise
 
 
