@@ -10,22 +10,30 @@ from lbr.geometry.camera import Camera
 from lbr.mapping.map import Map
 
 Intrinsics = tuple[Camera, bool]  # and whether the dataset gave them
+SAME_FOCAL = 0.01  # EXIF rounds it
 
 
 @dataclass(frozen=True)
 class SharedCamera:
-    """Intrinsics, source 'map', of `num` db images. given: with the dataset; else they were refined with the map."""
+    """Intrinsics, source 'map', of `num` db images. given: with the dataset; else they were refined with the map.
+    resized: of a photograph of another size than theirs."""
 
     camera: Camera
     num: int
     given: bool = False
+    resized: bool = False
 
     @property
     def note(self) -> str:
         """What the user should know of a query that is localized with it."""
         how = "given for" if self.given else "refined with the map, of"
-        told = "the same camera" if self.camera.body else "the same size (no EXIF tells which camera)"
-        return f"intrinsics {how} {self.num} db images of {told}"
+        alike = "shape" if self.resized else "size"
+        told = "the same camera" if self.camera.body else f"the same {alike} (no EXIF tells which camera)"
+        return f"intrinsics {how} {self.num} db images of {told}{', resized' if self.resized else ''}"
+
+    def of_size(self, size: tuple[int, int]) -> SharedCamera:
+        """Of a photograph that was resized to (width, height). Raises ValueError as `Camera.scaled`."""
+        return replace(self, camera=self.camera.scaled(*size), resized=True)
 
 
 def shared_cameras(
@@ -54,3 +62,27 @@ def _shared(prior: Camera, by_place: Mapping[int, Counter[Intrinsics]]) -> dict[
         place: SharedCamera(replace(most[place][0], source="map", body=prior.body), total[most[place]], most[place][1])
         for place in sorted(most, key=lambda place: -total[most[place]])
     }
+
+
+def shared_with(
+    shared: Mapping[Camera, Mapping[int, SharedCamera]], camera: Camera
+) -> Mapping[int, SharedCamera] | None:
+    """Of `shared_cameras` those of the camera that a photograph says it is of. Where there are none, those of photographs
+    of another size, but the same shape and angle of view: it may be resized. None where there are none of these."""
+    if camera in shared:
+        return shared[camera]
+    alike = [by_place for prior, by_place in shared.items() if _is_resized(prior, camera)]
+    if not alike:
+        return None
+    most = max(alike, key=lambda by_place: next(iter(by_place.values())).num)
+    return {place: one.of_size(camera.size) for place, one in most.items()}
+
+
+def _is_resized(camera: Camera, other: Camera) -> bool:
+    if (camera.body, camera.source) != (other.body, other.source):
+        return False
+    try:
+        focal = camera.scaled(*other.size).focal[0]
+    except ValueError:
+        return False
+    return abs(focal / other.focal[0] - 1) < SAME_FOCAL

@@ -22,7 +22,7 @@ from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
-from lbr.localization.cameras import SharedCamera
+from lbr.localization.cameras import SharedCamera, shared_with
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
 from lbr.mapping.verification import essential_matrix, normalised_rays
@@ -280,7 +280,7 @@ class LocalizeQuery(Worker[Query]):
         try:
             features = self.file.read(query.name)
             camera = query.camera or camera_of_photograph(self.images.path(query.name))
-            known = None if query.camera else self.shared.get(camera)
+            known = None if query.camera else shared_with(self.shared, camera)
             if known is None:
                 return self._with_camera(query, features, camera)
             found = self._with_the_map_s(query, features, known)

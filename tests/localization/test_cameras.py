@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from lbr.geometry.camera import Camera, guess_camera
-from lbr.localization.cameras import shared_cameras
+from lbr.localization.cameras import SharedCamera, shared_cameras, shared_with
 from lbr.mapping.map import Map
 from tests.synthetic import CAMERA, ExactWorld
 
@@ -63,3 +63,29 @@ def test_who_says_nothing_or_was_turned_counts_for_nobody(world: ExactWorld):
     assert shared_cameras(scene, {}) == {}
     assert shared_cameras(scene, dict.fromkeys(scene.names, CAMERA)) == {}, "a given camera is no word of a photograph"
     assert shared_cameras(scene, dict.fromkeys(scene.names, guess_camera(480, 640))) == {}
+
+
+def test_a_resized_photograph_has_the_intrinsics_of_whole_ones_scaled():
+    prior, known = guess_camera(640, 480), SharedCamera(dataclasses.replace(CAMERA, source="map"), 5)
+    (found,) = shared_with({prior: {3: known}}, guess_camera(320, 240)).values()
+    assert found.camera.params == CAMERA.scaled(320, 240).params and found.camera.source == "map"
+    assert (
+        found.note
+        == "intrinsics refined with the map, of 5 db images of the same shape (no EXIF tells which camera), resized"
+    )
+    assert shared_with({prior: {3: known}}, prior) == {3: known}
+
+
+def test_of_another_shape_body_or_zoom_it_is_another_camera():
+    prior, known = guess_camera(640, 480, 610, "Acme"), SharedCamera(dataclasses.replace(CAMERA, source="map"), 5)
+    shared = {prior: {0: known}}
+    assert shared_with(shared, guess_camera(320, 240, 305, "Acme")) is not None
+    for other in (guess_camera(320, 200, 305, "Acme"), guess_camera(320, 240, 305, "Best"),
+                  guess_camera(320, 240, 440, "Acme"), guess_camera(320, 240)):  # fmt: skip
+        assert shared_with(shared, other) is None
+
+
+def test_of_several_it_is_that_of_most_images():
+    few, many = (SharedCamera(dataclasses.replace(LONG, source="map"), num) for num in (3, 9))
+    shared = {guess_camera(1280, 960): {0: few}, guess_camera(640, 480): {0: many}}
+    assert shared_with(shared, guess_camera(320, 240))[0].num == 9
