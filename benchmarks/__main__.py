@@ -14,6 +14,7 @@ BENCHMARKS = {
     "own": "./run_own on real photographs with known poses, by day and darkened, and from nothing: half an hour",
     "nothing": "./run_own on the embedded town's photographs alone, by day and by night: an hour",
     "splits": "./run_own on the same photographs, others of them as queries: a quarter of an hour",
+    "changed": "real queries resized, cut, blurred, covered, pressed, and those of other places: ten minutes",
     "sparse": "few photographs: a map of a quarter of the drive's, guided and not, and extended: ten minutes",
     "light": "real light, by day and by night: what local features match, and what recognition knows again",
     "speed": "db matching, triangulation and localization, paired with the field's way on the same features",

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ COLUMNS = [
     "photographs", "median error", "within", "largest error", "error / stated std", "db images compared", "minutes",
 ]  # fmt: skip
 OF_QUERIES = ("features-query*", "predictions-query*", "recognition", "recognition.manifest.json", "runs")  # made anew
+
+Change = Callable[[np.ndarray, str], np.ndarray]
 
 
 def run() -> str:
@@ -84,20 +87,33 @@ def unmeasured(made: Path, limit: tuple[float, float]) -> str:
 
 def darkened(made: Path, limit: tuple[float, float]) -> Path:
     """A workspace with the map and the network of another, and its queries as at night (`lbr stylize`'s)."""
-    workspace, configuration = made.with_name(f"{made.name}-darkened"), str(made / "config.yaml")
+    return changed(made, "darkened", _night, limit)
+
+
+def _night(photograph: np.ndarray, name: str) -> np.ndarray:
+    return stylize(photograph, "night", np.random.default_rng([*name.encode()]))
+
+
+def changed(made: Path, kind: str, change: Change, limit: tuple[float, float], *overrides: str) -> Path:
+    """A workspace with the map and the network of another, and its queries as `change` makes them of (photograph RGB
+    uint8 [H, W, 3], name)."""
+    workspace, configuration = made.with_name(f"{made.name}-{kind}"), str(made / "config.yaml")
     if not workspace.is_dir():
         shutil.copytree(made, workspace, ignore=shutil.ignore_patterns(*OF_QUERIES), copy_function=os.link)
-    dataset, images = Context(load_config(Path(configuration), ())).dataset, workspace / "darkened"
+    dataset, images = Context(load_config(Path(configuration), ())).dataset, workspace / kind
     for folder in {Path(name).parts[0] for name in dataset.db_names}:
         images.mkdir(exist_ok=True)
         if not (images / folder).exists():
-            (images / folder).symlink_to(dataset.image_root / folder)
+            (images / folder).symlink_to((dataset.image_root / folder).resolve())
     for query in dataset.queries:
-        photograph, target = read_image(dataset.image_root / query.name), images / query.name
+        target = images / query.name
         target.parent.mkdir(exist_ok=True)
-        write_image(target, stylize(photograph, "night", np.random.default_rng([*query.name.encode()])), 95)
+        write_image(target, change(read_image(dataset.image_root / query.name), query.name), 95)
     for verb in ("extract", "recognise", "localize", "evaluate"):
-        _lbr(verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", thresholds(limit))
+        _lbr(
+            verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", thresholds(limit),
+            *overrides,
+        )  # fmt: skip
     return workspace
 
 

@@ -67,8 +67,8 @@ def _shared(prior: Camera, by_place: Mapping[int, Counter[Intrinsics]]) -> dict[
 def shared_with(
     shared: Mapping[Camera, Mapping[int, SharedCamera]], camera: Camera
 ) -> Mapping[int, SharedCamera] | None:
-    """Of `shared_cameras` those of the camera that a photograph says it is of. Where there are none, those of photographs
-    of another size, but the same shape and angle of view: it may be resized. None where there are none of these."""
+    """Of `shared_cameras` those of the camera that a photograph says it is of; where there are none, those of
+    photographs of another size, but the same shape and angle of view: it may be resized. None without these."""
     if camera in shared:
         return shared[camera]
     alike = [by_place for prior, by_place in shared.items() if _is_resized(prior, camera)]
