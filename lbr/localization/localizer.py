@@ -172,7 +172,11 @@ class Localizer:
         if settings.method == "clurefpos":
             match = partial(self._match, features)
             return refine_as_published(self.scene, features, found.estimate, found.reference, match, settings)
-        return refine_with_frames(self.scene, features, found.estimate, found.pairs, settings)
+        refined = refine_with_frames(self.scene, features, found.estimate, found.pairs, settings)
+        if refined is None or is_cut(refined.estimate.camera) <= is_cut(found.estimate.camera):
+            return refined
+        # its pairs were found with the axis in the middle of the photograph, where it is not
+        return refine_with_frames(self.scene, features, refined.estimate, refined.pairs, settings) or refined
 
     def _conclude(self, search: Search, found: Attempt, name: str, log: Log) -> Localization:
         limits, estimate, pairs = self.settings.verification, found.estimate, found.pairs

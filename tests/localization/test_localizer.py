@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,14 @@ def test_without_a_camera_the_focal_length_is_estimated_and_said(world: ExactWor
     assert found.notes == ("focal length not given: estimated from guess 768 px",)
     assert found.camera.focal[0] == pytest.approx(600, rel=0.02) and found.estimate.camera == found.camera
     assert errors(found)[0] < 0.1
+
+
+def test_a_photograph_that_was_cut_out_of_a_larger_one_is_told(world: ExactWorld, localizer: Localizer):
+    cut = replace(CAMERA, params=(600.0, 220.0, 180.0, 0.02))
+    found = localizer.localize_features(world.features(POSE, noise_px=0.3, camera=cut), None, "q")
+    assert found.status is Status.REFINED and found.notes[-1].endswith("cut out of a larger photograph")
+    assert found.camera.principal_point == pytest.approx((220, 180), abs=12)
+    assert errors(found)[0] < 0.15
 
 
 class FromTheTruth:
