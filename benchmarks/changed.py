@@ -67,15 +67,12 @@ def run() -> str:
     for kind, change in CHANGES.items():
         folder = changed(made, kind.replace(" ", "-"), change, LIMIT, "dataset.queries=null")
         rows.append([kind, *row(folder, LIMIT)[:-1], _statuses(folder)])
-    files = [path for folder in sorted((SHARED / "photos").iterdir()) for path in _photographs(folder)]
-    others = iter(files[:: len(files) // len(asked)])
-    folder = changed(made, "foreign", lambda *_: read_image(next(others)), LIMIT, "dataset.queries=null")
+    photos = SHARED / "photos"
+    foreign = list_images(photos)
+    others = iter(foreign[:: len(foreign) // len(asked)])
+    folder = changed(made, "foreign", lambda *_: read_image(photos / next(others)), LIMIT, "dataset.queries=null")
     rows.append(["of other places", "", "", "", "", _statuses(folder)])
     return table(COLUMNS, rows)
-
-
-def _photographs(folder: Path) -> list[Path]:
-    return [folder / name for name in list_images(folder)]
 
 
 def _statuses(folder: Path) -> str:

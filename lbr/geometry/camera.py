@@ -82,7 +82,7 @@ class Camera:
     def matrix(self) -> np.ndarray:
         """float64 [3, 3]: the pinhole part K, without distortion."""
         fx, fy = self.focal
-        cx, cy = self.params[2:4] if MODELS[self.model][0] == "fx" else self.params[1:3]
+        cx, cy = self.principal_point
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
     def scaled(self, width: int, height: int) -> Camera:

@@ -36,9 +36,10 @@ class SharedCamera:
         return replace(self, camera=self.camera.scaled(*size), resized=True)
 
 
-def shared_cameras(
-    scene: Map, said: Mapping[str, Camera], given: Collection[str] = frozenset()
-) -> dict[Camera, dict[int, SharedCamera]]:
+SharedCameras = Mapping[Camera, Mapping[int, SharedCamera]]  # by what photographs say of their camera, and place
+
+
+def shared_cameras(scene: Map, said: Mapping[str, Camera], given: Collection[str] = frozenset()) -> SharedCameras:
     """For each camera that db photographs say they are of (`said`, by name: EXIF's or a guess), what the map has of it,
     by place: intrinsics that were refined with a place are wrong in the way that its points are, and fit these alone.
 
@@ -64,9 +65,7 @@ def _shared(prior: Camera, by_place: Mapping[int, Counter[Intrinsics]]) -> dict[
     }
 
 
-def shared_with(
-    shared: Mapping[Camera, Mapping[int, SharedCamera]], camera: Camera
-) -> Mapping[int, SharedCamera] | None:
+def shared_with(shared: SharedCameras, camera: Camera) -> Mapping[int, SharedCamera] | None:
     """Of `shared_cameras` those of the camera that a photograph says it is of; where there are none, those of
     photographs of another size, but the same shape and angle of view: it may be resized. None without these."""
     if camera in shared:

@@ -173,7 +173,7 @@ class Localizer:
             match = partial(self._match, features)
             return refine_as_published(self.scene, features, found.estimate, found.reference, match, settings)
         refined = refine_with_frames(self.scene, features, found.estimate, found.pairs, settings)
-        if refined is None or is_cut(refined.estimate.camera) <= is_cut(found.estimate.camera):
+        if refined is None or is_cut(found.estimate.camera) or not is_cut(refined.estimate.camera):
             return refined
         # its pairs were found with the axis in the middle of the photograph, where it is not
         return refine_with_frames(self.scene, features, refined.estimate, refined.pairs, settings) or refined

@@ -12,9 +12,8 @@ import numpy as np
 from lbr.datasets.dataset import Dataset
 from lbr.errors import DataError
 from lbr.features.labelling import LabellingSettings, favour_instances, labelled
-from lbr.geometry.camera import Camera
 from lbr.io.predictions_file import PredictionFile
-from lbr.localization.cameras import SharedCamera, shared_cameras
+from lbr.localization.cameras import SharedCameras, shared_cameras
 from lbr.mapping.map import Map, open_map
 from lbr.pipeline.reopening import Reopened
 from lbr.recognition.masks import confident_mask
@@ -51,7 +50,7 @@ def chosen(
     return favour_instances(features, max_keypoints) if favours else features.top(max_keypoints)
 
 
-def cameras_of_db(scene: Map, dataset: Dataset) -> dict[Camera, dict[int, SharedCamera]]:
+def cameras_of_db(scene: Map, dataset: Dataset) -> SharedCameras:
     """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs, by place."""
     given = {name for name, camera in dataset.cameras.items() if camera.is_known}
     return shared_cameras(scene, dataset.said_cameras(), given)

@@ -22,7 +22,7 @@ from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
-from lbr.localization.cameras import SharedCamera, shared_with
+from lbr.localization.cameras import SharedCamera, SharedCameras, shared_with
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
 from lbr.mapping.verification import essential_matrix, normalised_rays
@@ -256,7 +256,7 @@ class LocalizeQuery(Worker[Query]):
     settings: LocalizationSettings
     seed: int
     threads: int
-    shared: Mapping[Camera, Mapping[int, SharedCamera]]  # what the map made of cameras that nobody measured, by place
+    shared: SharedCameras  # what the map made of cameras that nobody measured
 
     @cached_property
     def localizer(self) -> Localizer:
@@ -285,7 +285,7 @@ class LocalizeQuery(Worker[Query]):
             known = None if query.camera else shared_with(self.shared, camera)
             if known is None:
                 return self._with_camera(query, features, camera)
-            found = self._with_the_map_s(query, features, known)
+            found = self._with_map_camera(query, features, known)
             if camera.body and found.status in TRUSTED:
                 return found
             alone = self._with_camera(query, features, camera)  # another camera after all, or another zoom?
@@ -297,7 +297,9 @@ class LocalizeQuery(Worker[Query]):
         """A query that could be read, with a camera that it shares with others, and a note that says so."""
         return self._with_camera(query, self.file.read(query.name), camera, note)
 
-    def _with_the_map_s(self, query: Query, features: LocalFeatures, known: Mapping[int, SharedCamera]) -> Localization:
+    def _with_map_camera(
+        self, query: Query, features: LocalFeatures, known: Mapping[int, SharedCamera]
+    ) -> Localization:
         """With the intrinsics that most db images have; in a place that has its own, once more with these."""
         usual = next(iter(known.values()))
         found = self._with_camera(query, features, usual.camera, usual.note)

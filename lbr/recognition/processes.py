@@ -22,7 +22,9 @@ from lbr.parallel import limit_threads, num_cores
 
 Result = TypeVar("Result")
 ENDING_S = 30  # for the others to end by themselves, once the first has
-FIRST_ENDS_S, OTHER_ENDS_S = 2, 10  # for a process whose connection is closed: under load it takes a second or two
+# For a process whose connection is closed to end: under load it takes a second or two. Another waits for the first to
+# end before it says that something is wrong, so the first waits longer for what another says.
+FIRST_ENDS_S, OTHER_ENDS_S = 2, 10
 
 
 @dataclass(frozen=True)

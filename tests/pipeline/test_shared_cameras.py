@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
 from lbr.config import Config
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.images import ImageFolder
-from lbr.localization.cameras import SharedCamera
+from lbr.localization.cameras import SharedCamera, SharedCameras
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.workers import LocalizeQuery
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Query
 from tests.synthetic import PHOTOGRAPH, RenderedScene
-
-SharedCameras = Mapping[Camera, Mapping[int, SharedCamera]]
 
 
 def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: SharedCameras) -> dict:
