@@ -35,6 +35,7 @@ SCENES = {
     "stylize": "copies of the db images as by night, at dusk, in rain, in snow",
 }
 OWN = "your own photographs, in one command: PHOTOS [QUERIES] [section.key=value ...]"
+LOCATE = "where photographs were taken, by the map as it stands: PHOTO... [section.key=value ...]"
 CHANGES = {
     "extend": "add photographs to the map as it stands: with their poses, or localized in it",
     "remove": "take images from the map as it stands",
@@ -109,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--config", type=Path, help="what to start from; configs/folder.yaml")
     sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
     sub.set_defaults(handle=_run_own)
+    sub = verbs.add_parser("locate", help=LOCATE, description=LOCATE, epilog=EPILOG,
+                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    sub.add_argument("--config", type=Path, required=True, metavar="FILE")
+    what = "photographs, folders of them, lists `name MODEL width height params...`; section.key=value"
+    sub.add_argument("overrides", nargs="+", metavar="PHOTO", help=what)
+    sub.add_argument("--json", action="store_true", help="a record for each, as in localizations.jsonl")
+    sub.set_defaults(handle=_locate)
     return parser
 
 
@@ -137,6 +145,30 @@ def _run_own(options: argparse.Namespace) -> int:
     parts = ", ".join(f"{verb} {clock(s)}" for verb, s in seconds.items() if s >= 1)
     print(f"about {clock(sum(seconds.values()))} minutes on this machine: {parts}; what is there already takes none")
     return _run_verbs(context, verbs)
+
+
+def _locate(options: argparse.Namespace) -> int:
+    """Each photograph by itself, told as soon as it is found."""
+    import json
+
+    from lbr.errors import ConfigError
+    from lbr.io.text_lists import Problem
+    from lbr.pipeline.locating import Locator, photographs_at, sentence
+    from lbr.pipeline.own import splits
+    from lbr.types import Status
+
+    paths, overrides = splits(options.overrides)
+    if not paths:
+        raise ConfigError("wants photographs: PHOTO...")
+    photographs = photographs_at([Path(path) for path in paths])
+    locator, problems = Locator.open(options.config, overrides), list(photographs.problems)
+    for name, path in photographs.files.items():
+        found = locator.locate(path, photographs.cameras.get(name), name)
+        record = locator.record(found)
+        print(json.dumps(record) if options.json else sentence(record), flush=True)
+        if found.status is Status.FAILED:
+            problems.append(Problem(name, found.reason))
+    return _exit_code([], problems)
 
 
 def _add_images(sub: argparse.ArgumentParser, verb: str) -> None:

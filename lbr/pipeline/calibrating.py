@@ -14,7 +14,8 @@ from lbr.geometry.camera import camera_of_fields
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import ImageFolder
 from lbr.localization.calibration import Estimated, calibrate
-from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, Worker
+from lbr.pipeline.querying import TRUSTED
+from lbr.pipeline.workers import Arrays, LocalizeQuery, Worker
 from lbr.types import Camera, Localization, Query
 
 MORE = 1.15  # times the fit that a query's own intrinsics must bring; where the camera is the others', 1.10 at most

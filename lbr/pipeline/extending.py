@@ -41,16 +41,16 @@ from lbr.pipeline.mapping import map_summary, reconstruct
 from lbr.pipeline.matching import matches_of
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
 from lbr.pipeline.prototyping import label_additions
+from lbr.pipeline.querying import TRUSTED, QueryLocalizer
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import TRUSTED, Arrays, LocalizeQuery, MaskSource, PosedCamera
+from lbr.pipeline.workers import Arrays, LocalizeQuery, MaskSource, PosedCamera
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
-from lbr.retrieval.candidates import ExhaustiveCandidates, ListedCandidates
+from lbr.retrieval.candidates import ListedCandidates, without_list
 from lbr.retrieval.pairs import Pair, PosePairs, pairs_from_poses
-from lbr.retrieval.progressive import ProgressiveCandidates
 from lbr.types import LocalFeatures, Matches, Query
 
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
@@ -181,10 +181,8 @@ def _localize(
         write_map(folder, scene)
         write_pairs(pairs, [(name, other) for name in names for other in beside])
         candidates = ListedCandidates(path=pairs)
-    elif isinstance(candidates, ListedCandidates):
-        candidates = ExhaustiveCandidates()
-    elif isinstance(candidates, ProgressiveCandidates) and candidates.fallback == "list":
-        candidates = candidates.model_copy(update={"fallback": "global"})
+    else:
+        candidates = without_list(candidates)
     search = work.recognised and context.uses_instances
     searched = SearchedScene(
         folder, workspace.index if search and not beside else None, work.staging.query_predictions if search else None,
@@ -192,9 +190,8 @@ def _localize(
     )  # fmt: skip
     known = work.photographs.cameras
     shared = {} if known.keys() >= set(names) else cameras_of_db(scene, context.dataset)
-    worker = LocalizeQuery(
-        searched, work.staging.query_features, work.images, _strict(context), config.seed, 1, shared
-    )  # fmt: skip
+    localizer = QueryLocalizer(searched, _strict(context), config.seed, 1, shared)
+    worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
     records = _records(context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
     posed = {n: (camera_of_fields(r["camera"]), poses_of([r])[n]) for n, r in records.items() if r["status"] in TRUSTED}
     return posed, {

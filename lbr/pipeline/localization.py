@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lbr.errors import DataError
@@ -15,12 +16,13 @@ from lbr.mapping.georeference import Georeference, read_georeferences
 from lbr.parallel import num_cores
 from lbr.pipeline.calibrating import Again, LocalizeAgain, calibrated_text, with_cameras_of_queries
 from lbr.pipeline.geography import on_earth, write_positions
+from lbr.pipeline.querying import QueryLocalizer
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, make_parts, reused, weights_digest
 from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
-from lbr.retrieval.candidates import pairs_file
+from lbr.retrieval.candidates import CandidatesConfig, pairs_file
 from lbr.types import Status
 
 
@@ -119,20 +121,25 @@ def _check_same_network(workspace: Workspace) -> None:
 
 
 def _worker(context: Context) -> LocalizeQuery:
+    workspace, dataset = context.workspace, context.dataset
+    predictions = workspace.query_predictions if context.uses_instances else None
+    threads = max(1, num_cores() // context.config.parallel.num_workers)
+    unmeasured = any(query.camera is None for query in dataset.queries)
+    localizer = query_localizer(context, context.config.candidates, predictions, threads, unmeasured)
+    return LocalizeQuery(localizer, workspace.query_features, dataset.images)
+
+
+def query_localizer(
+    context: Context, candidates: CandidatesConfig, predictions: Path | None, threads: int, unmeasured: bool
+) -> QueryLocalizer:
+    """What localizes queries in the map of a workspace. predictions: the file of them, if there is one.
+
+    unmeasured: there are queries whose intrinsics nobody gave, which may be of a camera of the map.
+    """
     workspace, config = context.workspace, context.config
-    threads = max(1, num_cores() // config.parallel.num_workers)
-    instances = context.uses_instances
     scene = SearchedScene(
-        workspace.map, workspace.index if instances else None, workspace.query_predictions if instances else None,
-        config.candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
+        workspace.map, workspace.index if context.uses_instances else None, predictions,
+        candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
     )  # fmt: skip
-    dataset = context.dataset
-    return LocalizeQuery(
-        scene,
-        workspace.query_features,
-        dataset.images,
-        config.localization,
-        config.seed,
-        threads,
-        cameras_of_db(scene.map, dataset) if any(query.camera is None for query in dataset.queries) else {},
-    )
+    shared = cameras_of_db(scene.map, context.dataset) if unmeasured else {}
+    return QueryLocalizer(scene, config.localization, config.seed, threads, shared)

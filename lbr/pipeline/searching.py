@@ -99,9 +99,10 @@ class SearchedScene(Reopened):
         path = pairs_file(self.candidates) if isinstance(self.candidates, ProgressiveCandidates) else None
         return read_candidates(path) if path else {}
 
-    def ask(self, name: str, features: LocalFeatures) -> Asked:
-        """A query made ready. Raises DataError when its candidates are not to be had."""
-        prediction, notes = self._prediction(name)
+    def ask(self, name: str, features: LocalFeatures, prediction: InstancePrediction | None = None) -> Asked:
+        """A query made ready; its prediction is read from the file, unless it is given. Raises DataError when its
+        candidates are not to be had."""
+        prediction, notes = (prediction, ()) if prediction is not None else self._prediction(name)
         found = None if prediction is None else recognised(prediction, self.ranking)
         features = chosen(features, prediction, self.labelling, self.max_keypoints)
         shown = [] if found is None else list(zip(found.instances[:SHOWN], found.scores[:SHOWN], strict=True))

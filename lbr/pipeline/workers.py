@@ -22,16 +22,15 @@ from lbr.io.labels import mask_path, read_mask, write_mask
 from lbr.io.matches_file import matches_to_arrays
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays
 from lbr.io.text_lists import Problem
-from lbr.localization.cameras import SharedCamera, SharedCameras, shared_with
-from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.rig import View, localize_rig
 from lbr.mapping.verification import essential_matrix, normalised_rays
 from lbr.matching import Matcher, MatcherConfig, guidance, make_matcher
 from lbr.matching.descriptors import with_float32
 from lbr.matching.epipolar import TwoViews, match_along_lines
+from lbr.pipeline.querying import Photograph, QueryLocalizer
 from lbr.pipeline.reopening import Reopened
 from lbr.pipeline.results import localization_to_json
-from lbr.pipeline.searching import Asked, SearchedScene
+from lbr.pipeline.searching import Asked
 from lbr.recognition.masks import confident_mask, full_mask
 from lbr.recognition.settings import RecognitionSettings
 from lbr.retrieval.pairs import Pair
@@ -43,10 +42,6 @@ if TYPE_CHECKING:
     from lbr.recognition.samples import LabelledImage
 
 PICTURE_WIDTH = 256  # of each of the three parts of a picture
-TRUSTED = (Status.REFINED, Status.VERIFIED)
-# Times the fit that intrinsics of a query's own must bring: where the camera is the map's, 1.06 at most (drives whose
-# poses drift); where it is another, 1.16 or more for 9 of 10.
-MORE = 1.08
 CACHED_IMAGES = 128  # of 4096 x 128 float16 features: 0.15 GB
 
 
@@ -250,17 +245,9 @@ class MatchImage(Worker[tuple[str, tuple[str, ...]]]):
 class LocalizeQuery(Worker[Query]):
     """Query -> `line`, its localization as JSON; whatever is wrong with the query becomes a failed one."""
 
-    scene: SearchedScene
+    localizer: QueryLocalizer
     features: Path
     images: ImageFolder
-    settings: LocalizationSettings
-    seed: int
-    threads: int
-    shared: SharedCameras  # what the map made of cameras that nobody measured
-
-    @cached_property
-    def localizer(self) -> Localizer:
-        return Localizer(self.scene.map, self.settings, seed=self.seed, threads=self.threads)
 
     @cached_property
     def file(self) -> FeatureFile:
@@ -268,52 +255,28 @@ class LocalizeQuery(Worker[Query]):
 
     def open(self) -> None:
         """A broken map is one error, not one for every query."""
-        _ = self.localizer, self.file
-        self.scene.open()
+        _ = self.file
+        self.localizer.open()
 
     def make(self, query: Query) -> Arrays:
-        return {"line": np.frombuffer(self.line(query, self._localize(query)).encode(), np.uint8)}
-
-    def line(self, query: Query, found: Localization) -> str:
-        metres_per_unit = 1.0 if self.scene.map.units == "metres" else None
-        return json.dumps(localization_to_json(found, query.condition, metres_per_unit))
-
-    def _localize(self, query: Query) -> Localization:
         try:
-            features = self.file.read(query.name)
-            camera = query.camera or camera_of_photograph(self.images.path(query.name))
-            known = None if query.camera else shared_with(self.shared, camera)
-            if known is None:
-                return self._with_camera(query, features, camera)
-            found = self._with_map_camera(query, features, known)
-            if camera.body and found.status in TRUSTED:
-                return found
-            alone = self._with_camera(query, features, camera)  # another camera after all, or another zoom?
-            return alone if alone.status in TRUSTED and _explains_more(alone, found) else found
+            found = self.localizer.localize(self.photograph(query))
         except DataError as error:
-            return Localization(query.name, Status.FAILED, str(error))
+            found = Localization(query.name, Status.FAILED, str(error))
+        return {"line": np.frombuffer(self.line(query, found).encode(), np.uint8)}
+
+    def photograph(self, query: Query) -> Photograph:
+        """Raises DataError when it has no features, or cannot be read."""
+        features = self.file.read(query.name)
+        return Photograph(query.name, features, query.camera or camera_of_photograph(self.images.path(query.name)))
 
     def with_camera(self, query: Query, camera: Camera, note: str) -> Localization:
         """A query that could be read, with a camera that it shares with others, and a note that says so."""
-        return self._with_camera(query, self.file.read(query.name), camera, note)
+        return self.localizer.with_camera(self.photograph(query), camera, note)
 
-    def _with_map_camera(
-        self, query: Query, features: LocalFeatures, known: Mapping[int, SharedCamera]
-    ) -> Localization:
-        """With the intrinsics that most db images have; in a place that has its own, once more with these."""
-        usual = next(iter(known.values()))
-        found = self._with_camera(query, features, usual.camera, usual.note)
-        own = usual if found.place is None else known.get(found.place, usual)
-        if own.camera == usual.camera:
-            return found
-        again = self._with_camera(query, features, own.camera, own.note)
-        is_lost = found.status in TRUSTED and again.status not in TRUSTED
-        return found if again.place != found.place or is_lost else again
-
-    def _with_camera(self, query: Query, features: LocalFeatures, camera: Camera, *notes: str) -> Localization:
-        asked = self.scene.ask(query.name, features)
-        found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
-        return replace(found, notes=(*notes, *asked.notes, *found.notes), instances=asked.instances)
+    def line(self, query: Query, found: Localization) -> str:
+        metres_per_unit = 1.0 if self.localizer.scene.map.units == "metres" else None
+        return json.dumps(localization_to_json(found, query.condition, metres_per_unit))
 
 
 @dataclass(frozen=True)
@@ -339,15 +302,16 @@ class LocalizeMoment(Worker[Moment]):
         asked: dict[str, tuple[Asked, View]] = {}
         for query in moment.queries:
             try:
-                camera = query.camera or camera_of_photograph(self.single.images.path(query.name))
-                found = self.single.scene.ask(query.name, self.single.file.read(query.name))
+                seen = self.single.photograph(query)
+                found = self.single.localizer.scene.ask(seen.name, seen.features)
             except DataError as error:
                 results[query.name] = Localization(query.name, Status.FAILED, str(error))
                 notes.append(f"{query.name} could not be used: {error}")
                 continue
             place = query.place.cam_from_rig if query.place else Pose.identity()
-            asked[query.name] = found, View(query.name, found.features, camera, place, found.candidates)
-        for name, result in localize_rig(self.single.localizer, [view for _, view in asked.values()], notes).items():
+            asked[query.name] = found, View(query.name, found.features, seen.camera, place, found.candidates)
+        views = [view for _, view in asked.values()]
+        for name, result in localize_rig(self.single.localizer.localizer, views, notes).items():
             told = asked[name][0]
             results[name] = replace(result, notes=(*told.notes, *result.notes), instances=told.instances)
         lines = [self.single.line(query, results[query.name]) for query in moment.queries]
@@ -365,12 +329,6 @@ def group_moments(queries: Sequence[Query]) -> dict[str, Moment]:
         there = {query.place.side for query in members if query.place}
         moments[key] = Moment(tuple(members), tuple(side for side in sides if there and side not in there))
     return moments
-
-
-def _explains_more(found: Localization, other: Localization) -> bool:
-    if other.status not in TRUSTED or found.estimate is None or other.estimate is None:
-        return True
-    return found.counts["fit"] > MORE * other.counts["fit"]
 
 
 def group_pairs(pairs: list[Pair]) -> dict[str, tuple[str, tuple[str, ...]]]:

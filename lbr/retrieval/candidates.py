@@ -51,6 +51,15 @@ def pairs_file(config: CandidatesConfig) -> Path | None:
     return config.path if isinstance(config, ListedCandidates) else None
 
 
+def without_list(config: CandidatesConfig) -> CandidatesConfig:
+    """The same search for photographs that no pairs file lists."""
+    if isinstance(config, ListedCandidates):
+        return ExhaustiveCandidates()
+    if isinstance(config, ProgressiveCandidates) and config.fallback == "list":
+        return config.model_copy(update={"fallback": "global"})
+    return config
+
+
 class Proposer:
     """Gives the candidates of a query that need no recognition; None stands for all db images."""
 

@@ -27,8 +27,8 @@ from lbr.recognition.prototypes import read_prototypes
 from lbr.retrieval.index import open_index
 from lbr.types import InstanceVocabulary
 from tests.mapping.test_growth import assert_equal_maps
-from tests.pipeline.test_searching import CONFIG, LABELLED, true_mask
 from tests.synthetic import PHOTOGRAPH, RenderedScene
+from tests.thirds import CONFIG, LABELLED, true_mask
 
 HELD = "db/06.png"
 

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
 
 from lbr.cli import STAGES, main
 from lbr.config import load_config
 from lbr.features.labelling import LabellingSettings, labels_at
-from lbr.io.colmap import project
 from lbr.io.features_file import FeatureFile
 from lbr.io.files import remove
 from lbr.io.labels import read_mask, write_mask
@@ -25,31 +23,11 @@ from lbr.pipeline.results import read_localizations
 from lbr.pipeline.searching import SearchedScene, chosen
 from lbr.pipeline.workspace import Workspace
 from lbr.retrieval.index import open_index
-from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
-from tests.synthetic import RenderedScene, box_points
+from lbr.types import InstancePrediction, LocalFeatures
+from tests.synthetic import RenderedScene
+from tests.thirds import CONFIG, LABELLED, VOCABULARY, true_mask, write_masks
 
 ROOT = Path(__file__).resolve().parents[2]
-VOCABULARY = InstanceVocabulary(np.array([0, 0x0A141E, 0x0A1428, 0x14141E]), np.arange(4, dtype=np.int32))
-MASK = (120, 90)  # a quarter of the photographs: label images may be of another size
-CONFIG = """
-candidates: {name: progressive, images_per_step: 2}
-recognition:
-  input_size: [64, 64]
-  network: {name: pspf, encoder: resnet18, encoder_depth: 3, channels: 16, dropout: 0}
-  training: {epochs: 1, batch_size: 4, holdout: 0.2, precision: float32, device: cpu, on_the_fly: never}
-  prediction: {device: cpu, precision: float32, top_k: 3, pictures: false}
-"""
-LABELLED = ["localization={matcher: {name: instancewise}}", "parallel.workers=1"]
-
-
-def true_mask(scene: RenderedScene, name: str) -> np.ndarray:
-    """Classes [H, W] of one photograph: the left, the middle and the right third of the box of points."""
-    points = box_points(150)
-    third = 1 + np.digitize(points[:, 0], np.quantile(points[:, 0], [1 / 3, 2 / 3]))
-    xy = project(scene.camera, scene.poses[name], points) * (np.array(MASK) / scene.camera.size)
-    column, row = np.meshgrid(np.arange(MASK[0]) + 0.5, np.arange(MASK[1]) + 0.5)
-    distance, nearest = cKDTree(xy).query(np.stack([column, row], -1).reshape(-1, 2))
-    return np.where(distance < 6, third[nearest], 0).reshape(MASK[::-1]).astype(np.int32)
 
 
 def write_true_predictions(path: Path, scene: RenderedScene, names: Iterable[str], width: int) -> None:
@@ -75,10 +53,7 @@ def searched(
     folder = tmp_path_factory.mktemp("searched")
     shutil.copytree(scene.root, folder / "scene")
     shutil.copytree(finished.root, folder / "work")
-    for name in scene.db:
-        path = (folder / "scene/global_seg_instance" / name).with_suffix(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, true_mask(scene, name), VOCABULARY)
+    write_masks(scene, folder / "scene")
     config = write_config(folder, folder / "scene", CONFIG)
     assert run(config, "--until", "index") == 0
     work = Workspace(folder / "work")

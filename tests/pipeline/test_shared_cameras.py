@@ -10,6 +10,7 @@ from lbr.config import Config
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.images import ImageFolder
 from lbr.localization.cameras import SharedCamera, SharedCameras
+from lbr.pipeline.querying import QueryLocalizer
 from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.workers import LocalizeQuery
 from lbr.pipeline.workspace import Workspace
@@ -22,9 +23,8 @@ def localize(finished: Workspace, scene: RenderedScene, query: Query, shared: Sh
     searched = SearchedScene(
         finished.map, None, None, config.candidates, config.labelling, config.recognition.ranking, 4096
     )  # fmt: skip
-    worker = LocalizeQuery(
-        searched, finished.query_features, ImageFolder(scene.root / "images"), config.localization, 0, 1, shared
-    )
+    localizer = QueryLocalizer(searched, config.localization, 0, 1, shared)
+    worker = LocalizeQuery(localizer, finished.query_features, ImageFolder(scene.root / "images"))
     return json.loads(worker.make(query)["line"].tobytes())
 
 

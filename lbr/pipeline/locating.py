@@ -1,0 +1,195 @@
+"""Where photographs were taken, one by one, by the map of a workspace: for notebooks, services and `lbr locate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lbr.config import load_config
+from lbr.errors import DataError
+from lbr.features import Extractor
+from lbr.features.labelling import POOL
+from lbr.geometry.camera import guess_camera
+from lbr.geometry.pose import Pose
+from lbr.io.exif import camera_of_photograph
+from lbr.io.features_file import features_from_arrays, features_to_arrays
+from lbr.io.images import read_image
+from lbr.io.predictions_file import prediction_from_arrays, prediction_to_arrays
+from lbr.io.text_lists import Problem
+from lbr.localization.log import Log
+from lbr.mapping.georeference import Georeference, read_georeferences
+from lbr.parallel import num_cores
+from lbr.pipeline.geography import on_earth
+from lbr.pipeline.localization import query_localizer
+from lbr.pipeline.photographs import Photographs, find_photographs
+from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
+from lbr.pipeline.querying import Photograph, QueryLocalizer
+from lbr.pipeline.results import localization_to_json
+from lbr.pipeline.stage import Context, identities
+from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.workers import ExtractImage, RecogniseImage
+from lbr.pipeline.workspace import read_manifest
+from lbr.retrieval.candidates import without_list
+from lbr.types import Camera, InstancePrediction, LocalFeatures, Localization, Status
+
+if TYPE_CHECKING:
+    from lbr.recognition.predict import Recognizer
+
+
+@dataclass
+class Locator:
+    """The map of a workspace with its local feature and its recogniser, all open, for photographs that are no queries
+    of its dataset. What is found is what `lbr localize` finds of the same photograph by the same name, but for
+    intrinsics that several queries tell together: here each photograph is by itself.
+
+    >>> locator = Locator.open("outputs/own/town/config.yaml")
+    >>> found = locator.locate("photo.jpg")          # recognised, searched for instance by instance, matched, posed
+    >>> found.status, found.reason, found.estimate.pose.centre, found.estimate.position_std, found.instances
+    >>> locator.record(found)["geo"]                 # latitude, longitude, ... where photographs of the map had GPS
+    """
+
+    context: Context
+
+    @classmethod
+    def open(cls, config: Path | str, overrides: Sequence[str] = ()) -> Locator:
+        """Of a configuration whose `lbr run` has made the map. Raises ConfigError, and DataError as `check`."""
+        locator = cls(Context(load_config(Path(config), overrides)))
+        locator.check()
+        return locator
+
+    def check(self) -> None:
+        """Opens all of it. Raises DataError when something is not there yet, broken, or not made for each other."""
+        identities(self.context.workspace.map)
+        if self.context.uses_instances:
+            identities(self.context.workspace.index)
+            self._check_network()
+        self.localizer.open()
+        self._check_feature()
+        _ = self._extractor, self._recognizer, self._places
+
+    def locate(
+        self, photograph: np.ndarray | Path | str, camera: Camera | None = None, name: str | None = None
+    ) -> Localization:
+        """Localize one photograph; one that cannot be read gives a failed result that says so.
+
+        photograph: RGB uint8 [H, W, 3], or a path. camera: its intrinsics, of stored pixels; without, the photograph is
+        turned upright, and has the map's intrinsics where it is of a camera of the map, else its own are estimated with
+        the pose. name: of the result, and what random samples depend on; by default that of the file.
+        """
+        if isinstance(photograph, np.ndarray):
+            name, read = name or "photograph", partial(_of_array, photograph)
+        else:
+            name, read = name or Path(photograph).name, partial(_of_file, Path(photograph), camera is None)
+        log = Log()
+        try:
+            image, said = read()
+            features, prediction = self._described(image, log), self._recognised(image, log)
+            found = self.localizer.localize(Photograph(name, features, camera or said, prediction))
+        except DataError as error:
+            return Localization(name, Status.FAILED, str(error))
+        return replace(found, timings={**log.timings, **found.timings})
+
+    def record(self, found: Localization) -> dict[str, Any]:
+        """As a line of localizations.jsonl (docs/formats.md), with `geo` where its place is georeferenced."""
+        metres_per_unit = 1.0 if self.localizer.scene.map.units == "metres" else None
+        return on_earth(localization_to_json(found, metres_per_unit=metres_per_unit), self._places)
+
+    @cached_property
+    def localizer(self) -> QueryLocalizer:
+        return query_localizer(self.context, without_list(self.context.config.candidates), None, num_cores(), True)
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        images, settings = self.context.images, self.context.config.extractor
+        return ExtractImage(images, settings, pool=POOL if self.context.favours_instances else 1).extractor
+
+    @cached_property
+    def _recognizer(self) -> Recognizer | None:
+        if not self.context.uses_instances:
+            return None
+        context = self.context
+        vocabulary, prototypes = load_vocabulary(context), make_prototypes(context)
+        return RecogniseImage(
+            context.images, context.config.recognition, checkpoint_path(context), vocabulary, None, prototypes
+        ).recognizer
+
+    @cached_property
+    def _places(self) -> dict[int, Georeference]:
+        return read_georeferences(self.context.workspace.map)
+
+    def _described(self, image: np.ndarray, log: Log) -> LocalFeatures:
+        """As `lbr extract` writes and reads them."""
+        with log.timed("extract"):
+            return features_from_arrays(features_to_arrays(self._extractor.extract(image)))
+
+    def _recognised(self, image: np.ndarray, log: Log) -> InstancePrediction | None:
+        """As `lbr recognise` writes and reads it."""
+        if self._recognizer is None:
+            return None
+        with log.timed("recognise"):
+            return prediction_from_arrays(prediction_to_arrays(self._recognizer.predict(image)))
+
+    def _check_network(self) -> None:
+        made = read_manifest(self.context.workspace.db_predictions) or {"inputs": {}}
+        network = checkpoint_identity(self.context)
+        if any(made["inputs"].get(key) != value for key, value in network.items()):
+            raise DataError(
+                f"{self.context.workspace.db_predictions}: made by another network than the configuration has; "
+                "run `lbr recognise --overwrite` and `lbr index --overwrite`"
+            )
+
+    def _check_feature(self) -> None:
+        mine, of_map = self.context.dump("extractor")["extractor"], dict(self.localizer.scene.map.extractor)
+        differ = sorted(key for key in mine.keys() | of_map.keys() if mine.get(key) != of_map.get(key))
+        if of_map and differ != [] and differ != ["max_keypoints"]:
+            raise DataError(
+                f"{self.context.workspace.map}: made with another local feature than the configuration has "
+                f"(extractor.{differ[0]}: {of_map.get(differ[0])}, not {mine.get(differ[0])})"
+            )
+
+
+def _of_array(image: np.ndarray) -> tuple[np.ndarray, Camera]:
+    return image, guess_camera(image.shape[1], image.shape[0])
+
+
+def _of_file(path: Path, upright: bool) -> tuple[np.ndarray, Camera]:
+    """The pixels, and what the photograph says of its camera."""
+    return read_image(path, upright), camera_of_photograph(path)
+
+
+def photographs_at(paths: Sequence[Path]) -> Photographs:
+    """Photographs by their paths, those of folders, and those of lists `name MODEL width height params...`.
+
+    Raises DataError as `find_photographs`.
+    """
+    files: dict[str, Path] = {}
+    cameras: dict[str, Camera] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        if path.suffix == ".txt" or path.is_dir():
+            found = find_photographs(path.parent, path, None, ())
+            files |= found.files
+            cameras |= found.cameras
+            problems += found.problems
+        else:
+            files[path.as_posix()] = path
+    return Photographs(files, cameras, problems=tuple(problems))
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """A record in words: where, how surely, and why."""
+    if record["pose"] is None:
+        return f"{record['query']}: {record['status']}: {record['reason']}"
+    centre = Pose.from_quaternion(record["pose"]["qvec"], record["pose"]["tvec"]).centre
+    parts = [f"at {' '.join(f'{value:.3f}' for value in centre)}"]
+    if record["position_std_m"] is not None:
+        parts.append(f"{100 * record['position_std_m']:.1f} cm, {record['rotation_std_deg']:.2f} deg (1 sd)")
+    if geo := record.get("geo"):
+        height = "" if geo["height"] is None else f", {geo['height']:.1f} m"
+        parts.append(f"{geo['latitude']:.7f}, {geo['longitude']:.7f}{height}, heading {geo['heading_deg']:.1f}")
+    return f"{record['query']}: {record['status']} {'; '.join(parts)}; place {record['place']}; {record['reason']}"
