@@ -30,6 +30,18 @@ def as_float32(descriptors: np.ndarray) -> np.ndarray:
     return numbers if finite else descriptors.astype(np.float32)
 
 
+def by_kind(a: np.ndarray, b: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+    """Of rows float32 [N, D] and [M, D] of two kinds that have nothing in common, for each kind int [K] of a and int
+    [L] of b, to be compared apart: half the work. None where there is one kind alone, or hardly one of it in b.
+
+    Of the one kind no number is negative (SIFT's), all others point away from these (`features/sift_daynight.py`).
+    """
+    in_a, in_b = a.min(axis=1) >= 0, b.min(axis=1) >= 0
+    first, second = ((np.flatnonzero(in_a == kind), np.flatnonzero(in_b == kind)) for kind in (True, False))
+    both = min(len(first[0]), len(second[0])) > 0 and min(len(first[1]), len(second[1])) > 1
+    return (first, second) if both else None
+
+
 def with_float32(features: LocalFeatures) -> LocalFeatures:
     """The features with descriptors `as_float32`, so that many comparisons convert them once."""
     return replace(features, descriptors=as_float32(features.descriptors))

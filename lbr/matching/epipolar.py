@@ -8,11 +8,11 @@ known from those off the line (a contrario: Moisan and Stival, IJCV 2004; Rabin,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lbr.matching.descriptors import as_float32
+from lbr.matching.descriptors import as_float32, by_kind
 from lbr.matching.nearest import BLOCK_ROWS, NONE, GuidedSettings
 from lbr.types import LocalFeatures, Matches
 
@@ -64,6 +64,21 @@ def match_along_lines(a: LocalFeatures, b: LocalFeatures, views: TwoViews, setti
 
 
 def _nearest_along(a: np.ndarray, b: np.ndarray, views: TwoViews, max_error_px: float) -> _Nearest:
+    """Of two kinds of rows (`by_kind`) those of its own are what a row is compared with, and chance as well."""
+    parts = by_kind(a, b)
+    if parts is None:
+        return _nearest_of_a_kind(a, b, views, max_error_px)
+    index, cosine, by_chance = np.empty(len(a), np.int64), np.empty(len(a), np.float32), np.empty(len(a))
+    best_of_b = np.empty(len(b), np.float32)
+    for rows, columns in parts:
+        own = replace(views, rays_a=views.rays_a[rows], rays_b=views.rays_b[columns])
+        found = _nearest_of_a_kind(a[rows], b[columns], own, max_error_px)
+        index[rows], best_of_b[columns] = columns[found.index], found.best_of_b
+        cosine[rows], by_chance[rows] = found.cosine, found.by_chance
+    return _Nearest(index, cosine, by_chance, best_of_b)
+
+
+def _nearest_of_a_kind(a: np.ndarray, b: np.ndarray, views: TwoViews, max_error_px: float) -> _Nearest:
     lines_b = (views.rays_a @ views.essential.T).astype(np.float32)
     lines_a = views.rays_b @ views.essential
     steep = np.float32((max_error_px / views.focal) ** 2)

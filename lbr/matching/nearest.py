@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from lbr.matching.descriptors import as_float32
+from lbr.matching.descriptors import as_float32, by_kind
 from lbr.settings import Settings
 from lbr.types import LocalFeatures, Matches
 
@@ -87,7 +87,23 @@ def match_descriptors(a: np.ndarray, b: np.ndarray, settings: NearestSettings, o
 
 
 def nearest_neighbours(a: np.ndarray, b: np.ndarray) -> Neighbours:
-    """First and second nearest rows of b [M, D] for each row of a [N, D], and b's best cosines; float32, M >= 1."""
+    """First and second nearest rows of b [M, D] for each row of a [N, D], and b's best cosines; float32, M >= 1.
+
+    Of two kinds of rows (`by_kind`) those of its own are a row's neighbours.
+    """
+    parts = by_kind(a, b)
+    if parts is None:
+        return _nearest(a, b)
+    index, best_of_b = np.empty(len(a), np.int64), np.empty(len(b), np.float32)
+    first, second = np.empty(len(a), np.float32), np.empty(len(a), np.float32)
+    for rows, columns in parts:
+        found = _nearest(a[rows], b[columns])
+        index[rows], best_of_b[columns] = columns[found.index], found.best_of_b
+        first[rows], second[rows] = found.first, found.second
+    return Neighbours(index, first, second, best_of_b)
+
+
+def _nearest(a: np.ndarray, b: np.ndarray) -> Neighbours:
     index = np.empty(len(a), np.int64)
     first, second = np.empty(len(a), np.float32), np.empty(len(a), np.float32)
     best_of_b = np.full(len(b), NONE)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lbr.features.sift_daynight import beside_sift
 from lbr.geometry.pose import Pose
 from lbr.mapping.verification import essential_matrix, normalised_rays, sampson_distance
 from lbr.matching.epipolar import SURE, TwoViews, match_along_lines
@@ -38,18 +39,36 @@ def scene(num: int, likeness: float, seed: int = 0) -> tuple[LocalFeatures, Loca
     return a, replace(b, descriptors=(looks / np.linalg.norm(looks, axis=1, keepdims=True)).astype(np.float32)), rows
 
 
+def two_kinds(a: LocalFeatures, b: LocalFeatures, rows: np.ndarray) -> tuple[LocalFeatures, LocalFeatures]:
+    """The photographs of `scene` with every other point described as by SIFT, the others beside it."""
+    kind_a, kind_b = np.arange(len(a)) % 2, np.arange(len(b)) % 2
+    kind_b[rows[rows >= 0]] = kind_a[rows >= 0]
+    beside, sift = ([look(f.descriptors) for f in (a, b)] for look in (beside_sift, _as_of_sift))
+    return (
+        replace(a, descriptors=np.where(kind_a[:, None], beside[0], sift[0])),
+        replace(b, descriptors=np.where(kind_b[:, None], beside[1], sift[1])),
+    )
+
+
+def _as_of_sift(rows: np.ndarray) -> np.ndarray:
+    """Without a negative number: what was one is a positive one elsewhere, so that cosines stay alike."""
+    return np.hstack([rows.clip(min=0), -rows.clip(max=0)])
+
+
 def reference(a: LocalFeatures, b: LocalFeatures, pair: TwoViews, px: float, caution: float) -> list[tuple[int, int]]:
-    """One keypoint after another, in double precision."""
+    """One keypoint after another, in double precision; of two kinds of descriptors each among its own."""
     cosines = a.descriptors.astype(np.float64) @ b.descriptors.T.astype(np.float64)
+    kind_a, kind_b = (f.descriptors.min(axis=1) >= 0 for f in (a, b))
+    own = kind_a[:, None] == kind_b if 0 < kind_a.sum() < len(a) else np.ones_like(cosines, bool)
     n, m = np.indices(cosines.shape).reshape(2, -1)
     error = FOCAL * sampson_distance(pair.rays_a[n], pair.rays_b[m], POSE_B @ POSE_A.inverse())
-    near = (error <= px).reshape(cosines.shape)
+    near = (error <= px).reshape(cosines.shape) & own
     inside = np.where(near, cosines, -2)
     found = []
     for i, row in enumerate(inside):
         j = int(row.argmax())
         if row[j] > -2 and row[j] >= inside[:, j].max():
-            found.append((near[i].sum() * (np.sum(cosines[i] >= row[j]) - 0.5) / len(b), i, j))
+            found.append((near[i].sum() * (np.sum(cosines[i, own[i]] >= row[j]) - 0.5) / own[i].sum(), i, j))
     found.sort()
     gain = [k + 1 - (1 + caution) * len(a) * chance for k, (chance, _, _) in enumerate(found)]
     last = found[int(np.argmax(gain))][0]
@@ -67,6 +86,15 @@ def test_matches_are_those_of_plain_numpy(num: int, px: float, caution: float):
         found.scores, np.einsum("nd,nd->n", *(f.descriptors[i] for f, i in zip((a, b), found.indices.T, strict=True))),
         atol=1e-5,
     )  # fmt: skip
+
+
+def test_two_kinds_of_descriptors_are_each_matched_among_themselves():
+    a, b = two_kinds(*scene(700, 0.6))
+    found = match_along_lines(a, b, views(a, b), GuidedSettings())
+    assert [tuple(pair) for pair in found.indices.tolist()] == reference(a, b, views(a, b), 4.0, 0.0)
+    kinds = (f.descriptors[rows].min(axis=1) >= 0 for f, rows in zip((a, b), found.indices.T, strict=True))
+    first, second = kinds
+    assert (first == second).all() and 0.2 < first.mean() < 0.8
 
 
 def test_finds_what_the_ratio_test_does_not():

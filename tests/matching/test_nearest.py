@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lbr.features.sift_daynight import beside_sift
 from lbr.matching.nearest import BLOCK_ROWS, NearestSettings, match_descriptors
 from tests.synthetic import unit_rows
 
@@ -50,6 +51,21 @@ def test_matches_are_those_of_plain_numpy(options: dict, num_a: int, num_b: int)
     cosines = np.einsum("nd,nd->n", a[found.indices[:, 0]], b[found.indices[:, 1]])
     np.testing.assert_allclose(found.scores, cosines, atol=1e-5)
     assert found.indices.dtype == np.int32 and found.scores.dtype == np.float32
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("sift, beside", [(150, 150), (300, 3), (299, 1), (0, 200), (200, 0)])
+def test_two_kinds_of_descriptors_match_as_one_product_says(options: dict, sift: int, beside: int):
+    """Rows of SIFT and of another feature beside it, by turns: each kind is compared apart, and nothing is lost."""
+    rng = np.random.default_rng(sift)
+    b = np.concatenate([np.abs(unit_rows(sift, 128, rng)), beside_sift(unit_rows(beside, 64, rng))])
+    mixed = 0.95 * b + 0.05 * b[rng.permutation(len(b))] * (b.min(axis=1) >= 0)[:, None]
+    a = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+    a[b.min(axis=1) >= 0] = np.abs(a[b.min(axis=1) >= 0])
+    a, b = a[rng.permutation(len(a))], b[rng.permutation(len(b))]
+    settings = NearestSettings(**options)
+    found = match_descriptors(a, b, settings)
+    assert [tuple(pair) for pair in found.indices.tolist()] == reference(a, b, settings) and len(found) > 100
 
 
 def test_each_setting_removes_something_here():
