@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import table
+from lbr.features.sift_daynight import beside_sift
 from lbr.matching.epipolar import TwoViews, match_along_lines
 from lbr.matching.nearest import GuidedSettings, nearest_neighbours
 from lbr.types import LocalFeatures
@@ -24,7 +25,9 @@ def run() -> str:
         a, b = _descriptors(n, 0), _descriptors(m, 1)
         engines: dict[str, Callable[[], object]] = {
             "lbr (numpy, blocks)": lambda a=a, b=b: nearest_neighbours(a, b),
+            "lbr, half SIFT, half DayNight": partial(nearest_neighbours, *_of_two_kinds(a, b)),
             "lbr, along epipolar lines": _along(a, b),
+            "... half SIFT, half DayNight": _along(*_of_two_kinds(a, b)),
             "torch (topk both ways)": lambda a=a, b=b: _torch(a, b),
             "faiss (two searches)": lambda a=a, b=b: _faiss(a, b),
             "OpenCV (knnMatch both ways)": lambda a=a, b=b: _opencv(a, b),
@@ -50,6 +53,16 @@ def _interleaved(engines: dict[str, Callable[[], object]]) -> dict[str, float]:
 def _descriptors(n: int, seed: int) -> np.ndarray:
     values = np.abs(np.random.default_rng(seed).normal(size=(n, 128))).astype(np.float32)
     return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _of_two_kinds(*sides: np.ndarray) -> list[np.ndarray]:
+    """Every other descriptor as of another local feature beside SIFT."""
+    kinds = []
+    for seed, sift in enumerate(sides):
+        other = np.random.default_rng([seed, 2]).normal(size=(len(sift), 64)).astype(np.float32)
+        beside = beside_sift(other / np.linalg.norm(other, axis=1, keepdims=True))
+        kinds.append(np.where(np.arange(len(sift))[:, None] % 2, beside, sift))
+    return kinds
 
 
 def _along(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
