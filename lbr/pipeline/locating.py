@@ -187,8 +187,10 @@ def sentence(record: dict[str, Any]) -> str:
         return f"{record['query']}: {record['status']}: {record['reason']}"
     centre = Pose.from_quaternion(record["pose"]["qvec"], record["pose"]["tvec"]).centre
     parts = [f"at {' '.join(f'{value:.3f}' for value in centre)}"]
-    if record["position_std_m"] is not None:
-        parts.append(f"{100 * record['position_std_m']:.1f} cm, {record['rotation_std_deg']:.2f} deg (1 sd)")
+    if record["position_std"] is not None:
+        metres = record["position_std_m"]
+        near = f"{record['position_std']:.3g} units of the map" if metres is None else f"{100 * metres:.1f} cm"
+        parts.append(f"{near}, {record['rotation_std_deg']:.2f} deg (1 sd)")
     if geo := record.get("geo"):
         height = "" if geo["height"] is None else f", {geo['height']:.1f} m"
         parts.append(f"{geo['latitude']:.7f}, {geo['longitude']:.7f}{height}, heading {geo['heading_deg']:.1f}")

@@ -189,4 +189,6 @@ def test_a_sentence_on_earth_and_one_of_a_failure(mapped: Path, locator: Locator
     record = there.record(there.locate(scene.root / "images" / scene.queries[0], PHOTOGRAPH))
     geo = record["geo"]
     assert f"; {geo['latitude']:.7f}, {geo['longitude']:.7f}, {geo['height']:.1f} m, heading " in sentence(record)
+    of_model = {**record, "position_std": 0.01234, "position_std_m": None}
+    assert "; 0.0123 units of the map, " in sentence(of_model)
     assert sentence(locator.record(Localization("a", Status.FAILED, "why"))) == "a: failed: why"
