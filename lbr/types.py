@@ -197,6 +197,7 @@ class Candidates:
     twin: the instance that looks most like it, 0 where none does. shown: of what was recognised in the query, how much
     each of them shows, 0..1 in shares of its area, nan where hardly anything of the image is labelled; empty where
     nothing was recognised. advantage: how much more they show than those of the twin do, -1..1; 0 without a twin.
+    doubts: the db images whose look-alikes they are: they say something of a pose that those gave, and of no other.
     """
 
     names: tuple[str, ...]
@@ -208,6 +209,7 @@ class Candidates:
     twin: int = 0
     advantage: float = 0.0
     shown: tuple[float, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scores):

@@ -64,6 +64,7 @@ class Search:
     log: Log
     best: Attempt | None = None
     found_by: Candidates | None = None  # the step that the best attempt is from
+    found_at: int = 0  # its number among the steps taken
     contested: bool = False  # whether a twin's place was verified as well, and nothing but support tells, or against it
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
@@ -80,34 +81,37 @@ class Search:
             if self._spent(start):
                 break
             if not self._may_outdo(candidates):
-                if self._found_late() or candidates.look_alike:
+                if self._found_late() or candidates.look_alike or candidates.doubts:
                     continue  # a step of the fallback, or of a rival, is to come
                 break
             self.shown.update(zip(candidates.names, candidates.shown, strict=False))
             images = self._new_images(candidates)
-            if not images:
-                continue
-            doubtful = not candidates.instance or candidates.look_alike
-            with self.log.timed("match"):
-                self.matched.update(zip(images, self.match(images, doubtful), strict=True))
-            self.limits = self.settings.verification.of_step(candidates)
-            self.log.tried += [self.scene.names[i] for i in images]
-            attempt = self._try(images)
-            earlier = self.best
-            self.best = self._preferred(earlier, attempt, candidates)
-            if self.best is not earlier:
-                self.found_by = candidates
-            self._note(candidates, images, attempt)
-            if earlier is not None and earlier.verified:  # this step was the second opinion
-                if self.best is not earlier:
-                    self.log.steps[-2] = replace(self.log.steps[-2], outcome=OUTDONE)
-                self._reconcile(earlier, attempt)
-                break
-            if self.best is not None and self.best.verified and self._is_sure(self.best) and not self._is_twin():
+            if images and self._take(candidates, images):
                 break
         best = self.best
         strong = best is not None and (best.verified or best.estimate.num_inliers >= limits.weak_inliers)
         return best if strong else None
+
+    def _take(self, candidates: Candidates, images: list[int]) -> bool:
+        """Compare with the images of a step, and try its places; whether nothing is left to be asked after it."""
+        with self.log.timed("match"):
+            doubtful = not candidates.instance or candidates.look_alike
+            self.matched.update(zip(images, self.match(images, doubtful), strict=True))
+        self.limits = self.settings.verification.of_step(candidates)
+        self.log.tried += [self.scene.names[i] for i in images]
+        attempt, earlier, at = self._try(images), self.best, self.found_at
+        self.best = self._preferred(earlier, attempt, candidates)
+        if self.best is not earlier:
+            self.found_by, self.found_at = candidates, len(self.log.steps)
+        self._note(candidates, images, attempt)
+        if earlier is not None and earlier.verified:  # this step was a second opinion
+            if self.best is not earlier:
+                self.log.steps[at] = replace(self.log.steps[at], outcome=OUTDONE)
+            self._reconcile(earlier, attempt)
+            if not candidates.doubts:
+                return True
+        best = self.best
+        return best is not None and best.verified and self._is_sure(best) and not self._is_twin()
 
     def _is_sure(self, attempt: Attempt) -> bool:
         """Whether so much supports it that no look-alike of the place would be."""
@@ -119,6 +123,8 @@ class Search:
         if self.best is None or self.found_by is None:
             return None
         one, twin = self.found_by.instance, self.found_by.twin
+        if self.found_by.doubts:  # it outdid a place that looks like it: that was as much of a trial
+            return None
         if self._is_twin():
             return f"beside it stands what is beside instance {twin}, which looks like {one}"
         if self.contested:
@@ -143,7 +149,9 @@ class Search:
         Where steps before that of the pose had failed, labels may be wrong: the fallback, which goes without, may.
         """
         if self.best is None or self.found_by is None or not self.best.verified:
-            return True
+            return not candidates.doubts
+        if candidates.doubts:
+            return candidates.doubts == self.found_by.names
         if candidates.look_alike and self._tells_apart(candidates) < 0:
             return False
         if candidates.evidence >= self.settings.verification.rival_evidence * self.found_by.evidence:
@@ -151,8 +159,8 @@ class Search:
         return self._found_late() and not candidates.instance
 
     def _found_late(self) -> bool:
-        """Whether another step than the first found the verified pose: the search goes on while none has."""
-        return len(self.log.steps) > 1
+        """Whether another step than the first found the best pose: the search goes on while none is verified."""
+        return self.found_at > 0
 
     def _preferred(self, earlier: Attempt | None, attempt: Attempt | None, candidates: Candidates) -> Attempt | None:
         """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which

@@ -84,6 +84,14 @@ class InstanceIndex:
         pairs = self.alike[(self.alike == instance).any(axis=1)]
         return int(pairs[0].sum() - instance) if len(pairs) else None
 
+    def alike_to_shown(self, images: np.ndarray) -> list[int]:
+        """The instances that look most like what images, int [K], show, of what fills most of them first; without what
+        they show themselves."""
+        areas = np.asarray(self.areas[images].sum(axis=0)).ravel()
+        shown = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist()
+        alike = dict.fromkeys(self.alike_to(instance) for instance in shown)
+        return [instance for instance in alike if instance is not None and not areas[instance]]
+
     def images_of(self, instance: int) -> tuple[np.ndarray, np.ndarray]:
         """Images that show an instance, int [K], and its share of each, float32 [K]; none for an unknown instance."""
         if not 0 <= instance < self.num_classes:

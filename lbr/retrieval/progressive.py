@@ -68,7 +68,9 @@ def progressive_search(
         if len(images):
             left[images] = False
             budget -= len(images)
-            yield _with_images(step, index, images, likeness, shown)
+            step = _with_images(step, index, images, likeness, shown)
+            others = np.where(left, likeness, -np.inf)
+            yield from (step, *_doubting(index, step, images, others, shown, settings))
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         if _has_features(index, query):
@@ -80,9 +82,27 @@ def progressive_search(
         rest = np.array(listed[: settings.fallback_images], np.int64)
     else:
         return
-    size = settings.fallback_per_step or settings.images_per_step
+    size, others = settings.fallback_per_step or settings.images_per_step, np.where(left, likeness, -np.inf)
     for start in range(0, len(rest), size):
-        yield _with_images(_named(settings.fallback), index, rest[start : start + size], likeness, shown)
+        images = rest[start : start + size]
+        step = _with_images(_named(settings.fallback), index, images, likeness, shown)
+        yield from (step, *_doubting(index, step, images, others, shown, settings))
+
+
+def _doubting(
+    index: InstanceIndex, step: Candidates, images: np.ndarray, likeness: np.ndarray, shown: np.ndarray | None,
+    settings: ProgressiveCandidates,
+) -> Iterator[Candidates]:  # fmt: skip
+    """What comes behind a step of `images`: what looks like anything they show, but its instance. A pose may be by a
+    facade that has no twin, in a row of houses of which others have."""
+    twins = [i for i in index.alike_to_shown(images) if i != step.twin] if settings.look_alikes else []
+    if not twins:
+        return
+    others = np.setdiff1d(np.concatenate([_likest(index, twin, likeness, settings) for twin in twins]), images)
+    others = others[np.argsort(-likeness[others], kind="stable")][: settings.images_per_step]
+    named = _named(f"look-alikes of what stands there: {', '.join(map(str, twins))}", step.evidence, doubts=step.names)
+    if len(others):
+        yield _with_images(named, index, others, likeness, shown)
 
 
 def _in_turn(

@@ -372,6 +372,36 @@ def test_two_verified_poses_of_one_place_are_refined_together(
     assert [("refined with the pairs of both" in note) for note in found.notes] == [True] * together
 
 
+DOUBTS = [  # limits, inliers here and there, what is doubted -> winner, steps taken
+    pytest.param({}, (45, 90), ("here",), "there", 3, id="what stands there has a look-alike where more is found"),
+    pytest.param({}, (45, 30), ("here",), "here", 3, id="less is found there: then a rival is asked"),
+    pytest.param({}, (45, 90), ("blank",), "here", 2, id="it says something of another step"),
+    pytest.param({"sure_significance": 1}, (45, 90), ("here",), "here", 1, id="so sure that nothing is asked"),
+    pytest.param({"min_support": 10_000}, (45, 90), ("here",), "here", 2, id="not verified: there is nothing to doubt"),
+]
+
+
+@pytest.mark.parametrize("limits, inliers, doubts, winner, taken", DOUBTS)
+def test_a_pose_is_doubted_by_what_looks_like_what_stands_there(
+    two_places: TwoPlaces, limits: dict, inliers: tuple[int, int], doubts: tuple[str, ...], winner: str, taken: int
+):
+    seen = {"blank": np.arange(140, 150), "here": np.arange(150), "there": np.arange(150, 300)}
+    usual = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5, "weak_inliers": 8}
+    compare = Comparing(scene_of(two_places, seen, there=["there"]), settings(verification={**usual, **limits}))
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1),
+        Candidates(("there",), (0.0,), "look-alikes of what stands there: 2", 0.5, shown=(0.0,), doubts=doubts),
+        Candidates(("blank",), (0.0,), "instance 3", 0.4, 3),
+    ]
+    found = compare(two_places.query(dict(zip(("here", "there"), inliers, strict=True)), {}), steps)
+    assert (found.reference, len(found.steps)) == (winner, taken)
+    if winner == "there":
+        assert found.status is Status.REFINED, "though what was recognised is not there: it outdid the other"
+    if taken == 3:  # a rival is asked as well
+        outdone = [step.outcome == "verified, but another step finds what stands out more" for step in found.steps]
+        assert outdone[:2] == [winner == "there", winner == "here"]
+
+
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
     pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),

@@ -87,6 +87,21 @@ def test_what_stands_beside_an_instance_tells_it_from_its_twin():
     assert instances_shown(twins, query_of({}, NOTHING)) is None
 
 
+def test_behind_a_step_comes_what_looks_like_anything_that_its_images_show():
+    """1 has no twin, but 2, which stands beside it, has 3, and 5 is that of 4; what fills most of the images is first.
+
+    What is shown beside the twins counts for nothing, nor do images that were given before."""
+    row = {"a": {1: 0.5, 2: 0.3}, "b": {1: 0.4, 4: 0.1}, "f": {3: 0.5}, "g": {3: 0.2}, "h": {5: 0.5}, "i": {6: 0.5}}
+    twins = replace(index_of(row, dict.fromkeys(row, 0.5)), alike=np.array([[4, 5], [2, 3]], np.int32))
+    steps = list(progressive_search(twins, query_of({1: 0.6, 3: 0.2}), options(images_per_step=3)))
+    assert [(s.source, "".join(s.names), "".join(s.doubts), s.evidence) for s in steps[:2]] == [
+        ("instance 1", "ab", "", 1.0), ("look-alikes of what stands there: 3, 5", "fgh", "ab", 1.0),
+    ]  # fmt: skip
+    assert [(s.source, "".join(s.names)) for s in steps[2:]] == [("instance 3", "fg"), ("global", "hi")]
+    assert twins.alike_to_shown(np.array([0, 1])) == [3, 5] and twins.alike_to_shown(np.array([0, 2])) == []
+    assert not any(s.doubts for s in progressive_search(twins, query_of({1: 0.6}), options(look_alikes=False)))
+
+
 def test_an_image_with_next_to_no_labels_says_nothing_of_what_was_recognised():
     sparse = index_of({"a": {1: 0.5}, "b": {2: 0.1}, "c": {2: 0.05}, "d": {}})
     (_, fallback) = progressive_search(sparse, query_of({1: 0.6}, NOTHING), options(fallback_per_step=9))
