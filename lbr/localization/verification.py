@@ -21,10 +21,10 @@ class VerificationSettings(Settings):
     beyond those of a wrong place: a right pose finds more and more of what should be there, a wrong one never.
     min_significance: and with so many of them against what is in view (`Guided.significance`), or, where few points
     are, with min_found of them: of 33 that are alike no pose would reach 5.75 before it found all.
-    sure_significance: below it a verified pose, which may be a near twin's, is compared with what one more step finds,
-    of what looks like anything that stands there, of a rival (rival_evidence) or, where not the first step found the
-    pose, of the fallback; the more significant one is taken. Where it is given, a place whose pose is not verified is sampled a second time, unless refinement found
-    next to nothing around it.
+    sure_significance: below it a verified pose, which may be a near twin's, is compared with what is found where
+    anything stands that looks like what stands there, and with what one more step finds, of a rival (rival_evidence)
+    or, where not the first step found the pose, of the fallback; the more significant one is taken. Where it is given,
+    a place whose pose is not verified is sampled a second time, unless refinement found next to nothing around it.
     """
 
     min_inliers: int = Field(default=40, ge=4)
