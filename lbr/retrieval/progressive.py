@@ -39,7 +39,7 @@ class ProgressiveCandidates(Settings):
     feature: float = Field(default=1.0, ge=0)
     overlap: float = Field(default=1.0, ge=0)
     look_alikes: bool = Field(
-        default=True, description="behind an instance the one that looks most like it, which it may have been taken for"
+        default=True, description="behind an instance what it, or what stands beside it, may have been taken for"
     )
     min_cosine: float = Field(default=-1.0, ge=-1, le=1, description="published global_score_th: 0.95")
     fallback: Literal["global", "list", "none"] = "global"
