@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -149,8 +150,6 @@ def _run_own(options: argparse.Namespace) -> int:
 
 def _locate(options: argparse.Namespace) -> int:
     """Each photograph by itself, told as soon as it is found."""
-    import json
-
     from lbr.errors import ConfigError
     from lbr.io.text_lists import Problem
     from lbr.pipeline.locating import Locator, photographs_at, sentence

@@ -29,7 +29,6 @@ from lbr.pipeline.localization import query_localizer
 from lbr.pipeline.photographs import Photographs, find_photographs
 from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
 from lbr.pipeline.querying import Photograph, QueryLocalizer
-from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.stage import Context, identities
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ExtractImage, RecogniseImage
@@ -96,8 +95,7 @@ class Locator:
 
     def record(self, found: Localization) -> dict[str, Any]:
         """As a line of localizations.jsonl (docs/formats.md), with `geo` where its place is georeferenced."""
-        metres_per_unit = 1.0 if self.localizer.scene.map.units == "metres" else None
-        return on_earth(localization_to_json(found, metres_per_unit=metres_per_unit), self._places)
+        return on_earth(self.localizer.record(found), self._places)
 
     @cached_property
     def localizer(self) -> QueryLocalizer:
@@ -145,8 +143,9 @@ class Locator:
 
     def _check_feature(self) -> None:
         mine, of_map = self.context.dump("extractor")["extractor"], dict(self.localizer.scene.map.extractor)
-        differ = sorted(key for key in mine.keys() | of_map.keys() if mine.get(key) != of_map.get(key))
-        if of_map and differ != [] and differ != ["max_keypoints"]:
+        decide = (mine.keys() | of_map.keys()) - {"max_keypoints"}  # how many there are of a query is its own affair
+        differ = sorted(key for key in decide if mine.get(key) != of_map.get(key))
+        if of_map and differ:
             raise DataError(
                 f"{self.context.workspace.map}: made with another local feature than the configuration has "
                 f"(extractor.{differ[0]}: {of_map.get(differ[0])}, not {mine.get(differ[0])})"

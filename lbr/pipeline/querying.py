@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from lbr.localization.cameras import SharedCamera, SharedCameras, shared_with
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.pipeline.reopening import Reopened
+from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import SearchedScene
 from lbr.types import Camera, InstancePrediction, LocalFeatures, Localization, Status
 
@@ -64,6 +66,10 @@ class QueryLocalizer(Reopened):
         asked = self.scene.ask(query.name, query.features, query.prediction)
         found = self.localizer.localize_features(asked.features, camera, query.name, asked.candidates)
         return replace(found, notes=(*notes, *asked.notes, *found.notes), instances=asked.instances)
+
+    def record(self, found: Localization, condition: str = "all") -> dict[str, Any]:
+        """As a line of localizations.jsonl says it (docs/formats.md), in metres where the map has them."""
+        return localization_to_json(found, condition, 1.0 if self.scene.map.units == "metres" else None)
 
     def _with_map_camera(self, query: Photograph, known: Mapping[int, SharedCamera]) -> Localization:
         """With the intrinsics that most db images have; in a place that has its own, once more with these."""

@@ -29,7 +29,6 @@ from lbr.matching.descriptors import with_float32
 from lbr.matching.epipolar import TwoViews, match_along_lines
 from lbr.pipeline.querying import Photograph, QueryLocalizer
 from lbr.pipeline.reopening import Reopened
-from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.searching import Asked
 from lbr.recognition.masks import confident_mask, full_mask
 from lbr.recognition.settings import RecognitionSettings
@@ -272,11 +271,10 @@ class LocalizeQuery(Worker[Query]):
 
     def with_camera(self, query: Query, camera: Camera, note: str) -> Localization:
         """A query that could be read, with a camera that it shares with others, and a note that says so."""
-        return self.localizer.with_camera(self.photograph(query), camera, note)
+        return self.localizer.with_camera(Photograph(query.name, self.file.read(query.name), camera), camera, note)
 
     def line(self, query: Query, found: Localization) -> str:
-        metres_per_unit = 1.0 if self.localizer.scene.map.units == "metres" else None
-        return json.dumps(localization_to_json(found, query.condition, metres_per_unit))
+        return json.dumps(self.localizer.record(found, query.condition))
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def progressive_search(
             left[images] = False
             budget -= len(images)
             step = _with_images(step, index, images, likeness, shown)
-            others = np.where(left, likeness, -np.inf)
-            yield from (step, *_doubting(index, step, images, others, shown, settings))
+            yield step
+            yield from _doubting(index, step, images, np.where(left, likeness, -np.inf), shown, settings)
     if settings.fallback == "global":
         rest = np.flatnonzero(left)
         if _has_features(index, query):
@@ -86,7 +86,8 @@ def progressive_search(
     for start in range(0, len(rest), size):
         images = rest[start : start + size]
         step = _with_images(_named(settings.fallback), index, images, likeness, shown)
-        yield from (step, *_doubting(index, step, images, others, shown, settings))
+        yield step
+        yield from _doubting(index, step, images, others, shown, settings)
 
 
 def _doubting(

@@ -170,6 +170,8 @@ def test_without_photographs_it_says_what_it_wants(mapped: Path, capsys: pytest.
 def test_a_network_or_a_local_feature_that_did_not_make_the_map_is_refused(own: Path):
     with pytest.raises(DataError, match=r"another local feature .*extractor.edge"):
         Locator.open(own, [*LABELLED, "extractor.edge_threshold=5"])
+    with pytest.raises(DataError, match=r"extractor.sigma: 1.6, not 1.7"):
+        Locator.open(own, [*LABELLED, "extractor.sigma=1.7", "extractor.max_keypoints=500"])
     assert Locator.open(own, [*LABELLED, "extractor.max_keypoints=500"]), "of queries alone"
     copy = shutil.copy(own.parent / "work/recognition.pt", own.parent / "other.pt")
     with pytest.raises(DataError, match="another network"):
