@@ -15,6 +15,15 @@ from lbr.mapping.map import Map, covisibility
 from lbr.types import LocalFeatures
 
 
+@dataclass(frozen=True)
+class NewImage:
+    """An image to add to a map: its camera, cam_from_world in the frame of its place, and which place this is."""
+
+    camera: Camera
+    pose: Pose
+    place: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class NewObservations:
     """Observations to add to a map. images: names [K]. keypoints: float32 [K, 2]. descriptors: [K, D].
@@ -57,35 +66,34 @@ def _rows(keypoints: np.ndarray, descriptors: np.ndarray) -> np.ndarray:
     return packed.view(f"S{packed.shape[1]}").reshape(-1)
 
 
-def with_images(
-    scene: Map, cameras: Mapping[str, Camera], poses: Mapping[str, Pose], points: np.ndarray, seen: NewObservations
-) -> Map:
+def with_images(scene: Map, images: Mapping[str, NewImage], points: np.ndarray, seen: NewObservations) -> Map:
     """The map with new images, points [Q, 3] and observations. Old points keep their place, new ones follow.
 
     Raises ValueError for an image that is there already.
     """
-    if clash := sorted(set(cameras) & set(scene.names)):
+    if clash := sorted(set(images) & set(scene.names)):
         raise ValueError(f"the map has '{clash[0]}' already")
-    names = np.array([*scene.names, *cameras])
+    new = list(images.values())
+    names = np.array([*scene.names, *images])
     order = np.argsort(names, kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    of_image = {name: place[i] for i, name in enumerate(names.tolist())}
-    listed = tuple(dict.fromkeys([*scene.cameras, *cameras.values()]))
-    camera_index = np.concatenate([scene.camera_index, [listed.index(c) for c in cameras.values()]])
+    row = np.empty(len(order), np.int64)
+    row[order] = np.arange(len(order))
+    of_image = {name: row[i] for i, name in enumerate(names.tolist())}
+    listed = tuple(dict.fromkeys([*scene.cameras, *(image.camera for image in new)]))
+    camera_index = np.concatenate([scene.camera_index, [listed.index(image.camera) for image in new]])
+    place = np.concatenate([scene.place, [image.place for image in new]])
+    poses = np.concatenate([scene.poses, np.reshape([image.pose.matrix for image in new], (-1, 3, 4))])
     added = np.array([of_image[name] for name in seen.images.tolist()], np.int64)
-    image = np.concatenate([place[_images_of_observations(scene)], added])
-    matrices = [p.matrix for p in poses.values()]
-    everything = Map(
-        names=tuple(names[order].tolist()), cameras=listed, camera_index=camera_index[order].astype(np.int32),
-        poses=np.concatenate([scene.poses, np.reshape(matrices, (-1, 3, 4))])[order],
-        offsets=np.zeros(1, np.int64), keypoints=np.concatenate([scene.keypoints, seen.keypoints.astype(np.float32)]),
+    everything = replace(
+        scene, names=tuple(names[order].tolist()), cameras=listed, camera_index=camera_index[order].astype(np.int32),
+        poses=poses[order], place=place[order].astype(np.int32), offsets=np.zeros(1, np.int64), labels=None,
+        keypoints=np.concatenate([scene.keypoints, seen.keypoints.astype(np.float32)]),
         descriptors=np.concatenate([scene.descriptors, seen.descriptors.astype(np.float16)]),
         point_index=np.concatenate([scene.point_index, seen.point_index]).astype(np.int32),
         points=np.concatenate([scene.points, points]),
         point_errors=np.concatenate([scene.point_errors, np.zeros(len(points), np.float32)]),
-        track_lengths=scene.track_lengths, covisibility=scene.covisibility, extractor=scene.extractor,
     )  # fmt: skip
+    image = np.concatenate([row[_images_of_observations(scene)], added])
     return _assembled(everything, image, np.unique(seen.point_index))
 
 
@@ -95,7 +103,8 @@ def without_images(
     """The map without these images, and what is left of the additions to it.
 
     A point goes that fewer than two images see, or that an addition made none of whose images sees it any more: so
-    taking away what was added gives the map as it was. Raises DataError when no image is left, or no point.
+    taking away what was added gives the map as it was. Of places without images the number goes too, those behind move
+    up. Raises DataError when no image is left, or no point.
     """
     gone = np.isin(np.array(scene.names), sorted(removed))
     if gone.all():
@@ -110,21 +119,21 @@ def without_images(
     if not alive.any():
         raise DataError("no point would be left that two images see")
     kept &= alive[scene.point_index]
-    renumbered, place = np.cumsum(alive) - 1, np.cumsum(~gone) - 1
-    used = np.unique(scene.camera_index[~gone])
-    smaller = Map(
-        names=tuple(np.array(scene.names)[~gone].tolist()), cameras=tuple(scene.cameras[k] for k in used),
+    renumbered, row = np.cumsum(alive) - 1, np.cumsum(~gone) - 1
+    used, place = np.unique(scene.camera_index[~gone]), np.unique(scene.place[~gone])
+    smaller = replace(
+        scene, names=tuple(np.array(scene.names)[~gone].tolist()), cameras=tuple(scene.cameras[k] for k in used),
         camera_index=np.searchsorted(used, scene.camera_index[~gone]).astype(np.int32), poses=scene.poses[~gone],
-        offsets=np.zeros(1, np.int64), keypoints=scene.keypoints[kept], descriptors=scene.descriptors[kept],
+        place=np.searchsorted(place, scene.place[~gone]).astype(np.int32), offsets=np.zeros(1, np.int64), labels=None,
+        keypoints=scene.keypoints[kept], descriptors=scene.descriptors[kept],
         point_index=renumbered[scene.point_index[kept]].astype(np.int32), points=scene.points[alive],
-        point_errors=scene.point_errors[alive], track_lengths=scene.track_lengths[alive],
-        covisibility=scene.covisibility, extractor=scene.extractor,
+        point_errors=scene.point_errors[alive],
     )  # fmt: skip
     sizes = np.bincount(born[alive], minlength=len(additions) + 1)[1:]
     left = [
         Addition(tuple(n for n in a.names if n not in removed), int(k)) for a, k in zip(additions, sizes, strict=True)
     ]
-    return _assembled(smaller, place[image[kept]], renumbered[lost[alive[lost]]]), tuple(left)
+    return _assembled(smaller, row[image[kept]], renumbered[lost[alive[lost]]]), tuple(left)
 
 
 def _born(num_points: int, additions: Sequence[Addition]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Several models that share no points, laid out as one: disjoint places, each in a frame of its own."""
+"""Several models that share no points, laid out as one: places, each in a frame of its own; and parts of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lbr.io.colmap import ModelArrays
+from lbr.mapping.map import Map
 
 
 def join_places(models: Sequence[ModelArrays]) -> tuple[ModelArrays, np.ndarray]:
@@ -36,3 +37,23 @@ def join_places(models: Sequence[ModelArrays]) -> tuple[ModelArrays, np.ndarray]
         np.concatenate([m.points for m in models]), np.concatenate([m.point_errors for m in models]),
     )  # fmt: skip
     return joined, place[order]
+
+
+def part_of(scene: Map, images: np.ndarray) -> tuple[Map, np.ndarray]:
+    """Some images of a map, int [K] ascending, with the points that they see; and which of its points these are, int64
+    [Q] ascending. Tracks and covisibility are those among these images. The map itself where all are asked for."""
+    if len(images) == len(scene):
+        return scene, np.arange(len(scene.points))
+    counts = np.diff(scene.offsets)
+    kept = np.repeat(np.isin(np.arange(len(scene)), images), counts)
+    points, point_index = np.unique(scene.point_index[kept], return_inverse=True)
+    part = Map(
+        names=tuple(scene.names[i] for i in images), cameras=scene.cameras, camera_index=scene.camera_index[images],
+        poses=scene.poses[images], offsets=np.concatenate([[0], np.cumsum(counts[images])]).astype(np.int64),
+        keypoints=scene.keypoints[kept], descriptors=scene.descriptors[kept], point_index=point_index.astype(np.int32),
+        points=scene.points[points], point_errors=scene.point_errors[points],
+        track_lengths=np.bincount(point_index, minlength=len(points)).astype(np.int32),
+        covisibility=scene.covisibility[images][:, images].tocsr(), extractor=scene.extractor,
+        place=scene.place[images], units=scene.units,
+    )  # fmt: skip
+    return part, points.astype(np.int64)

@@ -20,12 +20,13 @@ from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_
 from lbr.io.text_lists import Problem, write_pairs
 from lbr.localization.localizer import LocalizationSettings
 from lbr.localization.verification import VerificationSettings
-from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, with_images
+from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images
 from lbr.mapping.growth import View, grow
 from lbr.mapping.map import Map, open_map, write_map
 from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
 from lbr.matching import guidance
 from lbr.parallel import parallel_map
+from lbr.pipeline.additions import label_additions
 from lbr.pipeline.calibrating import LocalizeAgain, Record, with_cameras_of_queries
 from lbr.pipeline.changes import (
     EXTEND,
@@ -40,7 +41,6 @@ from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import map_summary, reconstruct
 from lbr.pipeline.matching import matches_of
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
-from lbr.pipeline.prototyping import label_additions
 from lbr.pipeline.querying import TRUSTED, QueryLocalizer
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
 from lbr.pipeline.results import poses_of
@@ -56,7 +56,7 @@ from lbr.types import LocalFeatures, Matches, Query
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
 MIN_SHARE = 0.25  # of an image's matches, in pairs that pass at all: by chance a tenth agree with a wrong pose
-Posed = dict[str, PosedCamera]
+Fresh = dict[str, NewImage]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
     start, workspace = time.time(), context.workspace
     check_map(context)
     scene = open_map(workspace.map)
+    if poses is not None and scene.num_places > 1:
+        raise DataError(
+            f"{poses}: the map has {scene.num_places} places, each in a frame of its own, and poses do not say of which "
+            "one; leave --poses out, and the photographs are localized"
+        )
     found = find_photographs(context.dataset.image_root, images, poses, set(scene.names))
     work = Extension(context, found, Workspace(workspace.staging))
     problems = [*found.problems, *_prepare(work)]
@@ -141,16 +146,17 @@ def _prepare(work: Extension) -> list[Problem]:
     return [*problems, *report.problems]
 
 
-def _grown(work: Extension, scene: Map) -> tuple[Map, Posed, int, list[Problem]]:
-    """The map with all that fits, in rounds: what finds its place next to what was added before.
+def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]:
+    """The map with all that fits, in rounds: what finds its place next to what was added before. Poses that are given
+    are of its only place.
 
     Returns the map, the images added, how many points they made, and why others were left out.
     """
     with FeatureFile(work.staging.query_features) as file:
         readable = [name for name in sorted(work.photographs.files) if name in file]
     given = work.photographs.poses
-    fresh: Posed = {n: (work.photographs.cameras[n], given[n]) for n in readable if n in given}
-    waiting, reasons, added = [n for n in readable if n not in given], dict[str, str](), Posed()
+    fresh: Fresh = {n: NewImage(work.photographs.cameras[n], given[n]) for n in readable if n in given}
+    waiting, reasons, added = [n for n in readable if n not in given], dict[str, str](), Fresh()
     count, first = len(scene.points), True
     while fresh or (first and waiting):
         if fresh:
@@ -169,7 +175,7 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Posed, int, list[Problem]]
 
 def _localize(
     work: Extension, scene: Map, names: list[str], beside: tuple[str, ...]
-) -> tuple[Posed, dict[str, str]]:  # fmt: skip
+) -> tuple[Fresh, dict[str, str]]:  # fmt: skip
     """Cameras and poses of the photographs that are verified in the map, and why the others are not.
 
     beside: db images to compare with, those added so far; all of the map, by the ordinary search, when there are none.
@@ -193,11 +199,15 @@ def _localize(
     localizer = QueryLocalizer(searched, _strict(context), config.seed, 1, shared)
     worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
     records = _records(context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
-    posed = {n: (camera_of_fields(r["camera"]), poses_of([r])[n]) for n, r in records.items() if r["status"] in TRUSTED}
-    return posed, {
+    found = {
+        name: NewImage(camera_of_fields(record["camera"]), poses_of([record])[name], record["place"])
+        for name, record in records.items()
+        if record["status"] in TRUSTED
+    }
+    return found, {
         name: f"not localized in the map: {record['status']}, {record['reason']}"
         for name, record in records.items()
-        if name not in posed
+        if name not in found
     }
 
 
@@ -235,14 +245,11 @@ def _strict(context: Context) -> LocalizationSettings:
     return settings.model_copy(update={"verification": strict})
 
 
-def _add(work: Extension, scene: Map, fresh: Posed) -> tuple[Map, Posed]:
+def _add(work: Extension, scene: Map, fresh: Fresh) -> tuple[Map, Fresh]:
     """The map with the photographs that their matches agree with, and those."""
-    config = work.context.config
-    poses = {name: scene.pose(i) for i, name in enumerate(scene.names)} | {n: p for n, (_, p) in fresh.items()}
-    near = config.pairs if isinstance(config.pairs, PosePairs) else PosePairs()
-    pairs = [pair for pair in pairs_from_poses(poses, near) if not fresh.keys().isdisjoint(pair)]
+    pairs = _pairs(work, scene, fresh)
     names = sorted({name for pair in pairs for name in pair})
-    posed = {n: (fresh[n][0] if n in fresh else scene.camera(scene.index_of(n)), poses[n]) for n in names}
+    posed = {n: (fresh[n].camera, fresh[n].pose) if n in fresh else _mapped(scene, n) for n in names}
     features = dict(_read(work, names))
     verified = _verified(work, posed, {n: f.keypoints for n, f in features.items()}, pairs, set(fresh))
     views = {n: _view(scene, n, posed[n], features[n], n in fresh) for n in names}
@@ -257,10 +264,24 @@ def _add(work: Extension, scene: Map, fresh: Posed) -> tuple[Map, Posed]:
         listed, np.concatenate([f.keypoints for f in features.values()])[rows],
         np.concatenate([f.descriptors for f in features.values()])[rows], growth.point_index,
     )  # fmt: skip
-    bigger = with_images(
-        scene, {n: c for n, (c, _) in kept.items()}, {n: p for n, (_, p) in kept.items()}, growth.points, seen
-    )
-    return bigger, kept
+    return with_images(scene, kept, growth.points, seen), kept
+
+
+def _pairs(work: Extension, scene: Map, fresh: Fresh) -> list[Pair]:
+    """Each new image with those near it, new ones too; of its own place, as poses of two places do not compare."""
+    near = work.context.config.pairs
+    settings = near if isinstance(near, PosePairs) else PosePairs()
+    pairs: list[Pair] = []
+    for place in sorted({image.place for image in fresh.values()}):
+        poses = {scene.names[i]: scene.pose(i) for i in scene.images_of(place)}
+        poses |= {name: image.pose for name, image in fresh.items() if image.place == place}
+        pairs += [pair for pair in pairs_from_poses(poses, settings) if not fresh.keys().isdisjoint(pair)]
+    return pairs
+
+
+def _mapped(scene: Map, name: str) -> PosedCamera:
+    image = scene.index_of(name)
+    return scene.camera(image), scene.pose(image)
 
 
 def _limits(work: Extension) -> TriangulationSettings:
@@ -269,7 +290,11 @@ def _limits(work: Extension) -> TriangulationSettings:
 
 
 def _verified(
-    work: Extension, posed: Posed, keypoints: Mapping[str, np.ndarray], pairs: list[Pair], fresh: set[str]
+    work: Extension,
+    posed: Mapping[str, PosedCamera],
+    keypoints: Mapping[str, np.ndarray],
+    pairs: list[Pair],
+    fresh: set[str],
 ) -> dict[Pair, np.ndarray]:
     """The matches of pairs that agree with the poses, without those of new images whose pose is not believed.
 
@@ -315,9 +340,9 @@ def _believed(verified: dict[Pair, np.ndarray], sizes: Mapping[Pair, int], fresh
     return {pair: found for pair, found in verified.items() if wrong.isdisjoint(pair)}
 
 
-def _inputs(work: Extension, added: Posed) -> dict[str, str]:
+def _inputs(work: Extension, added: Fresh) -> dict[str, str]:
     """What the extension was made of, in the words of a manifest."""
-    given = {n: [p.matrix.tolist(), repr(c)] for n, (c, p) in sorted(added.items())}
+    given = {n: [i.pose.matrix.tolist(), repr(i.camera), i.place] for n, i in sorted(added.items())}
     return {"images": digest_images(work.images.root, sorted(added)), "poses": digest_text(json.dumps(given))}
 
 

@@ -62,22 +62,29 @@ class PaintWall(Worker[PaintWallItem]):
 
 
 @dataclass
-class LabelImage(Worker[ImageTask]):
-    """An image -> its label image, below `folder`, in the colours of the found instances; no arrays."""
+class InstancesOfImage(Worker[ImageTask]):
+    """An image -> `ids` uint16 [H, W] of its pixels, as stored."""
 
     images: ImageFolder
-    folder: Path
-    vocabulary: InstanceVocabulary
 
     def make(self, item: ImageTask) -> Arrays:
         photograph = self.images.read(item.name)
         size = (photograph.shape[1], photograph.shape[0])
-        if item.by_planes:
-            view = view_of(photograph, item.camera, item.pose)
-            ids = label_pixels(view, item.pieces, item.keypoints, item.labels, size, item.unseen)
-        else:
-            ids = spread_labels(item.keypoints, item.labels, small_size(item.camera), size)
-        write_mask(mask_path(self.folder, item.name), ids, self.vocabulary)
+        if not item.by_planes:
+            return {"ids": spread_labels(item.keypoints, item.labels, small_size(item.camera), size)}
+        view = view_of(photograph, item.camera, item.pose)
+        return {"ids": label_pixels(view, item.pieces, item.keypoints, item.labels, size, item.unseen)}
+
+
+@dataclass
+class LabelImage(InstancesOfImage):
+    """An image -> its label image, below `folder`, in the colours of the found instances; no arrays."""
+
+    folder: Path
+    vocabulary: InstanceVocabulary
+
+    def make(self, item: ImageTask) -> Arrays:
+        write_mask(mask_path(self.folder, item.name), super().make(item)["ids"], self.vocabulary)
         return {}
 
 

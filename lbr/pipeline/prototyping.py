@@ -1,4 +1,4 @@
-"""Instances that came with additions: found in the map, labelled, and known by prototypes until they are learned."""
+"""Instances that came with additions to the map are known by prototypes until the network has learned them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.features.labelling import labels_at
-from lbr.io.labels import mask_path, read_mask, write_mask, write_vocabulary
+from lbr.io.labels import mask_path, read_mask
 from lbr.io.text_lists import Problem
-from lbr.mapping.map import Map, open_map
-from lbr.mapping.novelty import confirmed, known_points, new_groups, spread_groups
 from lbr.parallel import parallel_map
 from lbr.pipeline.changes import added_label_image
-from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context, identities
-from lbr.pipeline.vocabulary import VOCABULARY, load_own_vocabulary, load_vocabulary, with_instances
+from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
 from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, reusable
-from lbr.recognition.masks import confident_mask
-from lbr.types import InstancePrediction
 
 MOST_IMAGES = 300  # of the map's own, to learn what known instances look like
 
@@ -38,55 +32,6 @@ def checkpoint_identity(context: Context) -> dict[str, str]:
         return identities(path)
     order = {"colour_order": settings.published.colour_order} if settings.published else {}
     return {"weights": digest_files([path]), **order}
-
-
-def label_additions(context: Context, grown: Map, predictions: Mapping[str, InstancePrediction]) -> int:
-    """Label images of images that are to be added, and the vocabulary with their new instances; how many these are.
-
-    A person's label image of the dataset is left alone. grown: the map with them; predictions: by image.
-    """
-    workspace, masks = context.workspace, context.labels.masks
-    vocabulary, minimum = load_vocabulary(context), context.config.labelling.min_confidence
-    own = {name for name in predictions if masks is not None and mask_path(masks, name).is_file()}
-    made = {n: confident_mask(p, minimum).astype(np.int32) for n, p in predictions.items() if n not in own}
-    old = open_map(workspace.map)
-    known = np.zeros(len(grown.points), np.int32)
-    if (workspace.index / LABELS).is_file():
-        known[: len(old.points)] = known_points(old, np.load(workspace.index / LABELS, allow_pickle=False))
-    kept = confirmed(grown, known, {name: _named(grown, name, mask) for name, mask in made.items()})
-    made = {name: np.where(np.isin(mask, kept[name]), mask, 0) for name, mask in made.items()}
-    named = {**made, **{n: read_mask(mask_path(masks, n), vocabulary) for n in own if masks is not None}}
-    groups = _groups(context, grown, len(old.points), named, own)
-    bigger = with_instances(vocabulary, int(groups.max(initial=0)))
-    new = np.where(groups > 0, groups + vocabulary.num_classes - 1, 0)
-    for name, mask in made.items():
-        write_mask(added_label_image(workspace, name), spread_groups(grown, name, new, mask), bigger)
-    if bigger.num_classes > vocabulary.num_classes:
-        write_vocabulary(workspace.additions / VOCABULARY, bigger)
-    return bigger.num_classes - vocabulary.num_classes
-
-
-def _named(scene: Map, name: str, mask: np.ndarray) -> np.ndarray:
-    image = scene.index_of(name)
-    return labels_at(scene.keypoints[scene.observations(image)], scene.camera(image).size, mask)
-
-
-def _groups(context: Context, grown: Map, first: int, named: Mapping[str, np.ndarray], own: set[str]) -> np.ndarray:
-    """int32 [P]: new instances among the points from `first` on that no added image names.
-
-    Of images in `own` a person has said what is an instance: what is none there is not made one.
-    """
-    seen, of_known = np.zeros(len(grown.points)), np.zeros(len(grown.points))
-    for name, mask in named.items():
-        point = grown.point_index[grown.observations(grown.index_of(name))]
-        seen += np.bincount(point, minlength=len(seen))
-        of_known += np.bincount(point, (_named(grown, name, mask) > 0) | (name in own), len(seen))
-    unknown = (seen > 0) & (of_known < 0.5 * seen)
-    unknown[:first] = False
-    try:
-        return new_groups(grown, unknown, context.config.seed)
-    except DataError:  # too few points for walls: then there is no new instance either
-        return np.zeros(len(grown.points), np.int32)
 
 
 def make_prototypes(context: Context) -> Path | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lbr.errors import DataError
-from lbr.mapping.changes import Addition, NewObservations, points_of_keypoints, with_images, without_images
+from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images, without_images
 from lbr.mapping.growth import Growth, View, grow
 from lbr.mapping.map import Map, build_map
 from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
@@ -81,8 +81,11 @@ class Case:
             names, np.array([self.features[n].keypoints[k] for n, k in pairs]),
             np.array([self.features[n].descriptors[k] for n, k in pairs]), growth.point_index,
         )  # fmt: skip
-        cameras = dict.fromkeys(self.new, self.world.camera)
-        return with_images(self.scene, cameras, {n: self.world.poses[n] for n in self.new}, growth.points, seen)
+        return with_images(self.scene, self.images, growth.points, seen)
+
+    @property
+    def images(self) -> dict[str, NewImage]:
+        return {name: NewImage(self.world.camera, self.world.poses[name]) for name in self.new}
 
 
 def _points_as_features(world: ExactWorld) -> LocalFeatures:
@@ -96,8 +99,8 @@ def exact() -> Case:
 
 
 def assert_equal_maps(a: Map, b: Map) -> None:
-    assert a.names == b.names and a.cameras == b.cameras
-    for array in ("camera_index", "poses", "offsets", "keypoints", "descriptors", "point_index", "points",
+    assert (a.names, a.cameras, a.units) == (b.names, b.cameras, b.units)
+    for array in ("camera_index", "poses", "place", "offsets", "keypoints", "descriptors", "point_index", "points",
                   "track_lengths"):  # fmt: skip
         np.testing.assert_array_equal(getattr(a, array), getattr(b, array), array)
     assert (a.covisibility != b.covisibility).nnz == 0
@@ -146,7 +149,7 @@ def test_what_was_there_keeps_every_bit(exact: Case):
     np.testing.assert_array_equal(after.track_lengths, lengths)
     assert 0 < after.point_errors.max() < 0.01
     with pytest.raises(ValueError, match="already"):
-        with_images(after, dict.fromkeys(exact.new, exact.world.camera), {}, np.zeros((0, 3)), _nothing())
+        with_images(after, exact.images, np.zeros((0, 3)), _nothing())
 
 
 def _nothing() -> NewObservations:
@@ -186,6 +189,19 @@ def test_images_of_the_first_map_can_be_removed_too():
         without_images(case.scene, case.old[:3])
 
 
+def test_places_and_units_stay_what_they_are(exact: Case):
+    """Images go to the place they are of; a place that loses all of its images leaves no number behind."""
+    apart = replace(exact.scene, place=np.array([0, 0, 1, 1], np.int32), units="model")
+    images = {name: NewImage(exact.world.camera, exact.world.poses[name], 1) for name in exact.new}
+    after = with_images(apart, images, np.zeros((0, 3)), _nothing())
+    assert after.units == "model" and [int(after.place[after.index_of(n)]) for n in exact.old] == [0, 0, 1, 1]
+    assert [int(after.place[after.index_of(n)]) for n in exact.new] == [1, 1]
+    without, _ = without_images(after, exact.old[:1])
+    assert without.units == "model" and without.place.tolist() == [0, 1, 1, 1, 1]
+    second, _ = without_images(after, exact.old[:2])
+    assert second.num_places == 1 and second.place.tolist() == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("wrong", [0.0, 0.3])
 def test_noise_and_false_matches_leave_points_true_to_centimetres(wrong: float):
     case = Case(noise_px=0.5)
@@ -210,8 +226,5 @@ def test_limits_count(exact: Case):
 def test_without_matches_nothing_grows(exact: Case):
     growth = grow(exact.views(), exact.scene.points, {}, SETTINGS)
     assert len(growth.points) == len(growth.views) == 0
-    after = with_images(
-        exact.scene, dict.fromkeys(exact.new, exact.world.camera), {n: exact.world.poses[n] for n in exact.new},
-        growth.points, _nothing(),
-    )  # fmt: skip
+    after = with_images(exact.scene, exact.images, growth.points, _nothing())
     assert len(after) == 6 and np.diff(after.offsets)[after.index_of(exact.new[0])] == 0

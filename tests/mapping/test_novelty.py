@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from lbr.mapping.instances.find import Found, Scene, prepare
 from lbr.mapping.map import Map
-from lbr.mapping.novelty import MIN_POINTS, REACH, confirmed, known_points, new_groups, spread_groups
+from lbr.mapping.novelty import confirmed, known_points, new_pieces, surroundings
 from tests.street import row
 
 
@@ -45,33 +46,36 @@ def test_a_point_is_of_the_instance_that_most_say(street: tuple[Map, np.ndarray]
     np.testing.assert_array_equal(known_points(scene, true[scene.point_index].astype(np.int32)), true)
 
 
-def test_the_house_that_is_not_known_becomes_one_new_instance(street: tuple[Map, np.ndarray]):
+@pytest.fixture(scope="module")
+def found(street: tuple[Map, np.ndarray]) -> tuple[Scene, Found]:
+    """The houses as instances, in the order of their numbers."""
     scene, true = street
-    groups = new_groups(scene, true == 3, seed=0)
-    assert groups.max() >= 1 and (groups[true != 3] == 0).all()
-    sizes = np.bincount(groups)[1:]
-    assert sizes.min() >= MIN_POINTS and sizes.sum() > 0.7 * (true == 3).sum()
-    two = new_groups(scene, true != 2, seed=0)
-    homes = [set(true[two == k].tolist()) - {0} for k in range(1, two.max() + 1)]
-    assert all(len(home) == 1 for home in homes), "a gap of 9 m lies between"
-    assert set().union(*homes) == {1, 3}
-    assert new_groups(scene, np.zeros(len(true), bool), 0).max() == 0
+    ready = prepare(scene, 0)
+    return ready, Found(np.where(np.isin(np.arange(len(true)), ready.cloud.index), true, 0).astype(np.int32), 3)
 
 
-def test_new_instances_spread_around_their_keypoints_and_leave_the_known_alone(street: tuple[Map, np.ndarray]):
-    scene, true = street
-    name = scene.names[-1]
-    classes = np.where(true == 3, 7, 0).astype(np.int32)
-    mask = np.zeros((120, 160), np.int32)
-    mask[:, :20] = 2
-    spread = spread_groups(scene, name, classes, mask)
-    assert (spread[:, :20] == 2).all() and set(np.unique(spread)) == {0, 2, 7}
-    span = scene.observations(scene.index_of(name))
-    xy = scene.keypoints[span] / 2
-    column, row_ = np.floor(xy).astype(int).T
-    inside = column >= 20
-    wanted = classes[scene.point_index[span]][inside]
-    assert (spread[row_, column][inside] == wanted).mean() > 0.97, "two keypoints may share a pixel"
-    far = cKDTree(xy).query(np.argwhere(spread == 7)[:, ::-1] + 0.5)[0]
-    assert far.max() <= REACH * 160 + 1.5
-    np.testing.assert_array_equal(spread_groups(scene, name, np.zeros_like(classes), mask), mask)
+def test_the_house_that_is_not_known_is_new(street: tuple[Map, np.ndarray], found: tuple[Scene, Found]):
+    (_, true), (ready, instances) = street, found
+    assert new_pieces(instances, ready.cloud, true != 3) == [3]
+    assert new_pieces(instances, ready.cloud, true == 2) == [1, 3]
+    assert new_pieces(instances, ready.cloud, np.zeros(len(true), bool)) == [1, 2, 3]
+    assert new_pieces(instances, ready.cloud, np.ones(len(true), bool)) == []
+
+
+def test_more_points_where_there_were_some_are_not_new(street: tuple[Map, np.ndarray], found: tuple[Scene, Found]):
+    """Of house 3 the map had a third of the points, all over it, whatever they were called: what comes beside them is
+    of what was there. Had it seen but a strip of it, the house is new."""
+    (scene, true), (ready, instances) = street, found
+    known = (true != 3) | (np.random.default_rng(0).random(len(true)) < 0.35)
+    assert new_pieces(instances, ready.cloud, known) == []
+    strip = (true != 3) | (scene.points[:, 0] < 25)
+    assert new_pieces(instances, ready.cloud, strip) == [3]
+
+
+def test_what_is_around_an_image_shares_points_with_it(street: tuple[Map, np.ndarray]):
+    scene, _ = street
+    first = surroundings(scene, [0])
+    assert first.tolist() == sorted({0, *scene.covisible(0)[0].tolist()})
+    assert surroundings(scene, [0, len(scene) - 1]).tolist() == sorted(
+        {0, len(scene) - 1, *scene.covisible(0)[0].tolist(), *scene.covisible(len(scene) - 1)[0].tolist()}
+    )

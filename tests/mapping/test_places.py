@@ -11,7 +11,7 @@ from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import build_model, model_arrays, posed_cameras, read_model, read_models, write_models
 from lbr.localization.localizer import Localizer
 from lbr.mapping.map import Map, build_map, open_map, write_map
-from lbr.mapping.places import join_places
+from lbr.mapping.places import join_places, part_of
 from lbr.mapping.sfm import SfmSettings, _disjoint, structure_from_motion
 from tests.mapping.test_sfm import matched  # noqa: F401  (a fixture)
 from tests.synthetic import CAMERA, ExactWorld, RenderedScene, arc_poses, box_points, colmap_model, visible
@@ -51,6 +51,29 @@ def test_images_are_sorted_and_keep_their_observations_and_points(worlds: list[E
             )
             np.testing.assert_array_equal(two_places.pose(image).matrix, pose.matrix)
         assert [two_places.names[i] for i in two_places.images_of(number)] == list(world.poses)
+
+
+def test_a_part_is_the_map_of_its_images(worlds: list[ExactWorld], two_places: Map):
+    """A place taken out of the map is the place by itself; of some images, tracks and covisibility are theirs alone."""
+    for number, world in enumerate(worlds):
+        part, points = part_of(two_places, two_places.images_of(number))
+        alone = build_map(world.model(), [two_places.features(two_places.index_of(n)).descriptors for n in world.poses],
+                          {}, units="model")  # fmt: skip
+        assert part.names == alone.names and part.units == "model" and set(part.place.tolist()) == {number}
+        for array in ("poses", "offsets", "keypoints", "descriptors"):
+            np.testing.assert_array_equal(getattr(part, array), getattr(alone, array), array)
+        assert (part.covisibility != alone.covisibility).nnz == 0
+        np.testing.assert_array_equal(points, two_places.points_of(number))
+        np.testing.assert_array_equal(part.points[part.point_index], alone.points[alone.point_index])
+        np.testing.assert_array_equal(
+            part.track_lengths[part.point_index], alone.track_lengths[alone.point_index], "seen by all of its images"
+        )
+    pair, points = part_of(two_places, np.array([0, 2]))
+    assert pair.names == (two_places.names[0], two_places.names[2]) and pair.track_lengths.max() == 2
+    shared = np.intersect1d(*(two_places.point_index[two_places.observations(i)] for i in (0, 2)))
+    np.testing.assert_array_equal(points[pair.track_lengths == 2], shared)
+    assert pair.covisibility[0, 1] == len(shared)
+    assert part_of(two_places, np.arange(len(two_places)))[0] is two_places
 
 
 def test_nothing_links_two_places(two_places: Map):

@@ -416,9 +416,13 @@ def test_additions_are_recognised_indexed_searched_and_learned(
     until the network is trained again; and it goes when the image goes.
     """
     own, before = recognised, open_index(work(recognised).index)
-    from lbr.pipeline import prototyping
+    from lbr.pipeline import additions
 
-    monkeypatch.setattr(prototyping, "new_groups", lambda scene, unknown, seed: unknown.astype(np.int32))
+    monkeypatch.setattr(
+        additions,
+        "_new_instances",
+        lambda *args: {name: (mask == 0).astype(np.int32) for name, mask in args[-1].items()},
+    )
     capsys.readouterr()
     assert run(own, "extend", *SURE, "--images", str(own / "new/list.txt")) == 0
     assert "1 new instances" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,6 +65,9 @@ class Found:
         return outlines_of([piece for _, piece in self.pieces])
 
 
+Painted = tuple[Wall, Canvas, Texture]  # a wall with its picture
+
+
 @dataclass(frozen=True, eq=False)
 class ImageTask:
     """What the labelling of one image needs: camera and cam_from_level; the pieces that may be in view, by id; its
@@ -110,7 +113,7 @@ def canvases(scene: Scene) -> list[tuple[Wall, Canvas, list[tuple[int, int, np.n
     return found
 
 
-def find_facades(scene: Scene, painted: list[tuple[Wall, Canvas, Texture]], settings: FacadeInstances) -> Found:
+def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances) -> Found:
     """The instances of a map from the pictures of its walls. Raises DataError when there is none."""
     needed = settings.images_needed(len(scene.map))
     cut = ordered([
@@ -151,6 +154,12 @@ def find_clusters(scene: Scene, settings: KMeansInstances, seed: int) -> Found:
     for number, k in enumerate(order, 1):
         labels[scene.cloud.index[members[k]]] = number
     return Found(labels, len(order))
+
+
+def numbered_from(found: Found, first: int) -> Found:
+    """The same instances with ids from `first` + 1 on: behind those of another part of the map."""
+    labels = np.where(found.labels > 0, found.labels + first, 0).astype(np.int32)
+    return replace(found, labels=labels, pieces=tuple((number + first, piece) for number, piece in found.pieces))
 
 
 def task_of(scene: Scene, found: Found, image: int) -> ImageTask:
