@@ -6,7 +6,7 @@ World: x east, y north, z up, metres. Facades look south; the cameras stand sout
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import cv2
@@ -16,6 +16,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import ModelArrays, cam_from_img, project
 from lbr.mapping.map import Map, build_map
+from lbr.mapping.places import join_places
 
 CAMERA = Camera("PINHOLE", 320, 240, (230.0, 230.0, 160.0, 120.0))
 SKY, GROUND = (205, 215, 230), (90, 88, 86)
@@ -102,6 +103,9 @@ class Street:
         )
 
     def map(self) -> Map:
+        return map_of([self.model()])
+
+    def model(self) -> ModelArrays:
         """Points seen by two photographs or more, from the poses that are given."""
         rng, (points, _) = np.random.default_rng(6), self.points()
         seen = [self._observed(pose, points) for pose in self.poses.values()]
@@ -110,13 +114,12 @@ class Street:
         renumber = np.cumsum(kept) - 1
         seen = [(xy[kept[i]], renumber[i[kept[i]]]) for xy, i in seen]
         noisy = [xy + rng.normal(0, self.noise_px, xy.shape) for xy, _ in seen]
-        model = ModelArrays(
+        return ModelArrays(
             tuple(self.poses), (CAMERA,) * len(self.poses), tuple((self.given or self.poses).values()),
             np.concatenate([[0], np.cumsum([len(i) for _, i in seen])]).astype(np.int64),
             np.concatenate(noisy).astype(np.float32), np.concatenate([i for _, i in seen]).astype(np.int32),
             points[kept], np.full(kept.sum(), 0.5, np.float32),
         )  # fmt: skip
-        return build_map(model, [np.zeros((len(i), 2), np.float32) for _, i in seen], {})
 
     def _observed(self, pose: Pose, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels [K, 2] and indices [K] of the points in the photograph that no facade hides."""
@@ -129,6 +132,19 @@ class Street:
                 depth, u, z = _meet(rays, pose.centre, facade)
                 shown &= ~((depth > 0) & (depth < 0.97) & (u > 0) & (u < facade.length) & (z > 0) & (z < facade.height))
         return xy[shown], np.flatnonzero(shown)
+
+
+def map_of(models: Sequence[ModelArrays]) -> Map:
+    """Of one place or several, with descriptors of nothing."""
+    model, place = join_places(models)
+    return build_map(model, [np.zeros((n, 2), np.float32) for n in np.diff(model.offsets)], {}, place)
+
+
+def elsewhere(model: ModelArrays, folder: str, frame: Pose) -> ModelArrays:
+    """The same place in another frame (new from old), its photographs in another folder."""
+    names = tuple(name.replace("db/", f"{folder}/") for name in model.names)
+    poses = tuple(pose @ frame.inverse() for pose in model.poses)
+    return replace(model, names=names, poses=poses, points=frame.apply(model.points))
 
 
 def _meet(rays: np.ndarray, centre: np.ndarray, facade: Facade) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

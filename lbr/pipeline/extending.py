@@ -22,7 +22,7 @@ from lbr.localization.localizer import LocalizationSettings
 from lbr.localization.verification import VerificationSettings
 from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images
 from lbr.mapping.growth import View, grow
-from lbr.mapping.map import Map, open_map, write_map
+from lbr.mapping.map import Map, write_map
 from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
 from lbr.matching import guidance
 from lbr.parallel import parallel_map
@@ -36,9 +36,9 @@ from lbr.pipeline.changes import (
     changes_of,
     publish_map,
 )  # fmt: skip
+from lbr.pipeline.changing import is_on_earth, map_to_change, remake
 from lbr.pipeline.features import NOTHING_FAVOURED, extract_images
-from lbr.pipeline.indexing import make_index
-from lbr.pipeline.mapping import map_summary, reconstruct
+from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.matching import matches_of
 from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
 from lbr.pipeline.querying import TRUSTED, QueryLocalizer
@@ -89,12 +89,11 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
     Raises DataError when there is no map, or none of them can be added; the map then stays as it is.
     """
     start, workspace = time.time(), context.workspace
-    check_map(context)
-    scene = open_map(workspace.map)
+    scene, on_earth = map_to_change(context), is_on_earth(context)
     if poses is not None and scene.num_places > 1:
         raise DataError(
-            f"{poses}: the map has {scene.num_places} places, each in a frame of its own, and poses do not say of which "
-            "one; leave --poses out, and the photographs are localized"
+            f"{poses}: the map has {scene.num_places} places, each in a frame of its own, and these poses could be of "
+            "any; leave --poses out, and the photographs are localized"
         )
     found = find_photographs(context.dataset.image_root, images, poses, set(scene.names))
     work = Extension(context, found, Workspace(workspace.staging))
@@ -116,15 +115,7 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
     publish_map(workspace, grown, changed(workspace, change), additions, facts)
     instances = f", {new} new instances" if new else ""
     told = f"{len(added)} images added with {points:,} points, {seen:,} observations{instances}; {facts['summary']}"
-    reports = [Report(workspace.map, told, problems=tuple(dict.fromkeys(problems)))]
-    return reports + (make_index(context) if workspace.index.exists() else [])
-
-
-def check_map(context: Context) -> None:
-    """Raises DataError when the workspace has no map yet, StaleOutput when it is not of this configuration."""
-    identities(context.workspace.map)
-    if not reconstruct(replace(context, overwrite=False))[0].reused:
-        raise DataError(f"{context.workspace.map}: was not whole, and was made again just now; look at it first")
+    return [Report(workspace.map, told, problems=tuple(dict.fromkeys(problems))), *remake(context, on_earth)]
 
 
 def _prepare(work: Extension) -> list[Problem]:

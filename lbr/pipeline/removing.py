@@ -12,10 +12,8 @@ from lbr.io.files import remove as delete
 from lbr.io.h5_file import drop_groups
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.mapping.changes import without_images
-from lbr.mapping.map import open_map
 from lbr.pipeline.changes import REMOVE, Change, added_label_image, added_photograph, changed, changes_of, publish_map
-from lbr.pipeline.extending import check_map
-from lbr.pipeline.indexing import make_index
+from lbr.pipeline.changing import is_on_earth, map_to_change, remake
 from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.stage import Context, Report
 
@@ -27,8 +25,7 @@ def remove(context: Context, images: Sequence[str]) -> list[Report]:
     predictions stay, as they are the dataset's. Raises DataError when none is in the map, or none would be left.
     """
     start, workspace = time.time(), context.workspace
-    check_map(context)
-    scene, before = open_map(workspace.map), changes_of(workspace)
+    scene, before, on_earth = map_to_change(context), changes_of(workspace), is_on_earth(context)
     names, problems = named_images(images, scene.names)
     if not names:
         raise DataError(f"not one image of the map is named ({'; '.join(map(str, problems[:3]))})")
@@ -40,8 +37,7 @@ def remove(context: Context, images: Sequence[str]) -> list[Report]:
     publish_map(workspace, smaller, changed(workspace, Change(REMOVE, tuple(names), {})), additions, facts)
     _forget(context, sorted(set(before.added) & set(names)))
     told = f"{len(names)} images and {len(scene.points) - len(smaller.points):,} points removed; {facts['summary']}"
-    reports = [Report(workspace.map, told, problems=tuple(problems))]
-    return reports + (make_index(context) if workspace.index.exists() else [])
+    return [Report(workspace.map, told, problems=tuple(problems)), *remake(context, on_earth)]
 
 
 def named_images(asked: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[Problem]]:

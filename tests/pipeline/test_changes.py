@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lbr.cli import main
+from lbr.config import load_config
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
@@ -20,8 +22,12 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import read_poses, write_poses, write_query_list
-from lbr.mapping.map import open_map
+from lbr.mapping.changes import NewImage
+from lbr.mapping.georeference import read_georeferences
+from lbr.mapping.map import open_map, write_map
 from lbr.matching import guidance
+from lbr.pipeline.photographs import Photographs
+from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace, read_manifest
 from lbr.recognition.prototypes import read_prototypes
 from lbr.retrieval.index import open_index
@@ -245,6 +251,54 @@ def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: 
     assert wanted in capsys.readouterr().err
     if before:
         assert read_manifest(work(own).map) == before and "06.png" not in open_map(work(own).map).names
+
+
+def test_a_photograph_goes_to_the_place_it_was_localized_in(own: Path, capsys: pytest.CaptureFixture):
+    """All images of the map are of its second place here; poses from outside could be of either."""
+    folder = work(own).map
+    second = open_map(folder)
+    shutil.rmtree(folder)
+    write_map(folder, replace(second, place=np.ones(len(second), np.int32), units="model"))
+    assert extended(own, "--poses", str(own / "new/poses.txt")) == 2
+    assert "the map has 2 places, each in a frame of its own" in capsys.readouterr().err
+    assert extended(own) == 0
+    after = open_map(folder)
+    assert "06.png" in after and set(after.place.tolist()) == {1} and after.units == "model"
+    assert len(after.features(after.index_of("06.png"))) > 50
+
+
+def test_poses_of_two_places_are_not_compared(own: Path, scene: RenderedScene):
+    """Of two places whose cameras stand at the same spots, a new image is matched with those of its own alone."""
+    from lbr.pipeline.extending import Extension, _pairs
+
+    whole = open_map(work(own).map)
+    apart = replace(whole, place=(np.arange(len(whole)) % 2).astype(np.int32))
+    context = Context(load_config(own / "config.yaml"))
+    new = {
+        "new.png": NewImage(PHOTOGRAPH, scene.poses[HELD], 1),
+        "other.png": NewImage(PHOTOGRAPH, scene.poses[HELD], 0),
+    }
+    pairs = _pairs(Extension(context, Photographs({}, {}), work(own)), apart, new)
+    beside = {name: {a if b == name else b for a, b in pairs if name in (a, b)} for name in new}
+    assert beside["new.png"] == {n for n, p in zip(apart.names, apart.place, strict=True) if p == 1}
+    assert beside["other.png"] == {n for n, p in zip(apart.names, apart.place, strict=True) if p == 0}
+
+
+def test_a_map_that_lies_on_earth_does_so_when_it_is_changed(own: Path, base: Path):
+    """Also where only the dataset's photographs have positions: the frame stays."""
+    scene = open_map(work(base).map)
+    lines = [
+        f"{n} {47 + c[1] / 111_195:.9f} {8 + c[0] / 75_800:.9f}"
+        for n, c in zip(scene.names, scene.centres, strict=True)
+    ]
+    (own / "positions.txt").write_text("\n".join(lines))
+    listed = f"georeference.positions={own / 'positions.txt'}"
+    assert run(own, "georeference", listed, "--overwrite") == 0
+    first = read_georeferences(work(own).map)[0]
+    assert extended(own, listed) == 0
+    assert read_georeferences(work(own).map)[0].origin == pytest.approx(first.origin)
+    assert run(own, "georeference", listed) == 0 and run(own, "remove", "--images", "06.png", listed) == 0
+    assert read_georeferences(work(own).map)[0].origin == pytest.approx(first.origin)
 
 
 def test_unknown_names_are_problems_and_all_is_an_error(own: Path, capsys: pytest.CaptureFixture):

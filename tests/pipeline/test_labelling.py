@@ -5,24 +5,27 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from scipy.spatial.transform import Rotation
 
 from lbr.cli import main
 from lbr.config import load_config
+from lbr.geometry.pose import Pose
 from lbr.io.files import remove
 from lbr.io.images import image_size, list_images, write_image
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
-from lbr.mapping.map import write_map
+from lbr.mapping.map import Map, write_map
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import flow, left_out
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workspace import Recipe, Workspace, making, read_manifest
 from lbr.types import InstanceVocabulary
-from tests.street import row
+from tests.street import elsewhere, map_of, row
 
 STREET = row(10)
 CONFIG = """
@@ -33,13 +36,13 @@ instances: {name: facades}
 """
 
 
-def place(folder: Path) -> Path:
+def place(folder: Path, scene: Map) -> Path:
     """A street's photographs and its map, as the stages before would have made it; the configuration."""
-    for name in STREET.poses:
-        write_image(folder / "scene/images" / name, STREET.photograph(name)[0])
+    for name in scene.names:
+        write_image(folder / "scene/images" / name, STREET.photograph(f"db/{Path(name).name}")[0])
     workspace = Workspace(folder / "work")
     with making(workspace.map, Recipe("reconstruct", {}, {})) as work:
-        write_map(workspace.map, STREET.map())
+        write_map(workspace.map, scene)
         work.facts["summary"] = "a street"
     (folder / "config.yaml").write_text(CONFIG)
     return folder / "config.yaml"
@@ -48,7 +51,7 @@ def place(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The configuration of a street that was labelled. Read-only; `own` is a copy."""
-    config = place(tmp_path_factory.mktemp("street"))
+    config = place(tmp_path_factory.mktemp("street"), STREET.map())
     assert main(["label", "--config", str(config)]) == 0
     return config
 
@@ -81,6 +84,42 @@ def test_label_images_list_and_pictures(labelled: Path):
     assert steps[:2] == ["1-points.jpg", "2-walls.jpg"] and len(steps) > 4
     page = (folder / "instances.html").read_text()
     assert all(f"thumbnails/{entry['id']}.jpg" in page for entry in listed) and "steps/2-walls.jpg" in page
+
+
+def test_every_place_has_a_frame_and_instances_of_its_own(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    """The street as two places of one map, the second tilted by 40 degrees, where the first stands: its
+    instances are those of the first, with other ids. A third place, of two photographs, has none, which is said."""
+    tilted = Pose.from_quaternion(
+        Rotation.from_euler("xyz", [40, 10, 70], degrees=True).as_quat()[[3, 0, 1, 2]], [1, 2, 3]
+    )
+    model = STREET.model()
+    few = replace(
+        elsewhere(model, "few", Pose.identity()), names=("few/00.png", "few/01.png"), cameras=model.cameras[:2],
+        poses=model.poses[:2], offsets=model.offsets[:3], keypoints=model.keypoints[: model.offsets[2]],
+        point_index=model.point_index[: model.offsets[2]],
+    )  # fmt: skip
+    config = place(tmp_path, map_of([model, elsewhere(model, "other", tilted), few]))
+    assert main(["label", "--config", str(config)]) == 1
+    told = capsys.readouterr()
+    assert "place 2 of the map (2 images): no instances: not one of" in told.err and " of 2 places; " in told.out
+    folder = tmp_path / "work/labels"
+    vocabulary = read_vocabulary(folder / "vocabulary.txt")
+    found = {
+        name: read_mask(mask_path(folder, name), vocabulary)
+        for name in [*STREET.poses, *(name.replace("db/", "other/") for name in STREET.poses)]
+    }
+    first, num = labels_of(labelled), int(max(ids.max() for ids in labels_of(labelled).values()))
+    for name, ids in first.items():
+        np.testing.assert_array_equal(found[name], ids, "as if it were alone")
+        other = found[name.replace("db/", "other/")]
+        assert np.mean((other > 0) == (ids > 0)) > 0.98 and other.max() <= 2 * num
+        both = (other > 0) & (ids > 0)
+        assert np.mean(other[both] == ids[both] + num) > 0.98
+    assert {p.name for p in (folder / "steps").glob("[12]-*")} == {
+        f"{k}-of-place-{p}.jpg" for k in ("1-points", "2-walls") for p in (0, 1)
+    }
 
 
 def test_made_labels_take_the_place_of_given_ones(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -187,7 +226,7 @@ def test_a_killed_run_goes_on(own: Path, labelled: Path, monkeypatch: pytest.Mon
 
 
 def test_a_broken_photograph_is_listed_and_the_rest_done(tmp_path: Path, capsys: pytest.CaptureFixture):
-    config = place(tmp_path)
+    config = place(tmp_path, STREET.map())
     (tmp_path / "scene/images/db/04.png").write_bytes(b"no image")
     assert main(["label", "--config", str(config)]) == 1
     assert "db/04.png" in capsys.readouterr().err

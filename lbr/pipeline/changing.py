@@ -1,0 +1,32 @@
+"""What `lbr extend` and `lbr remove` share: the map they start from, and what is made anew of the one they leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lbr.errors import DataError
+from lbr.mapping.georeference import read_georeferences
+from lbr.mapping.map import Map, open_map
+from lbr.pipeline.georeference import georeference_map
+from lbr.pipeline.indexing import make_index
+from lbr.pipeline.mapping import reconstruct
+from lbr.pipeline.stage import Context, Report, identities
+
+
+def map_to_change(context: Context) -> Map:
+    """Raises DataError when the workspace has no map yet, StaleOutput when it is not of this configuration."""
+    identities(context.workspace.map)
+    if not reconstruct(replace(context, overwrite=False))[0].reused:
+        raise DataError(f"{context.workspace.map}: was not whole, and was made again just now; look at it first")
+    return open_map(context.workspace.map)
+
+
+def is_on_earth(context: Context) -> bool:
+    """Whether a place of the map is georeferenced, and in its next version is to be."""
+    return context.config.georeference.enabled != "never" and bool(read_georeferences(context.workspace.map))
+
+
+def remake(context: Context, on_earth: bool) -> list[Report]:
+    """What the workspace had of the map before it was changed: where its places lie on earth, and the index."""
+    reports = georeference_map(context) if on_earth else []
+    return reports + (make_index(context) if context.workspace.index.exists() else [])
