@@ -20,11 +20,11 @@ from lbr.mapping.map import Map, open_map
 from lbr.mapping.novelty import confirmed, known_points, new_pieces, surroundings
 from lbr.mapping.places import part_of
 from lbr.parallel import parallel_map
-from lbr.pipeline.changes import added_label_image, added_photograph
+from lbr.pipeline.changes import VOCABULARY, added_label_image, added_photograph
 from lbr.pipeline.label_workers import InstancesOfImage, PaintWall, PaintWallItem
 from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context
-from lbr.pipeline.vocabulary import VOCABULARY, load_vocabulary, with_instances
+from lbr.pipeline.vocabulary import load_vocabulary, with_instances
 from lbr.recognition.masks import confident_mask
 from lbr.types import InstancePrediction
 

@@ -22,6 +22,7 @@ from lbr.pipeline.workspace import Workspace, digest_text, made_as, manifest_pat
 
 EXTEND, REMOVE = "extend", "remove"
 IMAGES, LABELS = "images", "labels"  # in the workspace's folder of additions
+VOCABULARY = "vocabulary.txt"  # there: the dataset's instances and the new ones
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,20 @@ def added_photograph(workspace: Workspace, name: str) -> Path:
 
 
 def added_label_image(workspace: Workspace, name: str) -> Path:
+    """What came with a photograph that was added; there is none once `lbr label` has looked at the map with it."""
     return mask_path(workspace.additions / LABELS, name)
+
+
+def label_image_of_added(workspace: Workspace, masks: Path | None, name: str) -> Path:
+    """Of a photograph that was added: among the label images `masks`, else its own, which may not be there."""
+    listed = None if masks is None else mask_path(masks, name)
+    return listed if listed and listed.is_file() else added_label_image(workspace, name)
+
+
+def forget_added_labels(workspace: Workspace) -> None:
+    """The label images of additions and their new instances, once the map with them has been looked at anew."""
+    remove(workspace.additions / LABELS)
+    remove(workspace.additions / VOCABULARY)
 
 
 def _ready(workspace: Workspace) -> Path:

@@ -32,7 +32,7 @@ from lbr.mapping.instances.texture import Canvas, Texture
 from lbr.mapping.instances.walls import Wall
 from lbr.mapping.map import Map, open_map
 from lbr.mapping.places import part_of
-from lbr.pipeline.changes import changes_of
+from lbr.pipeline.changes import changes_of, forget_added_labels
 from lbr.pipeline.label_workers import LabelImage, PaintWall, PaintWallItem
 from lbr.pipeline.stage import Context, Report, identities_as_made, made, make_parts, reused
 from lbr.pipeline.vocabulary import BACKGROUND, with_instances
@@ -90,6 +90,7 @@ def find_instances(context: Context) -> Report:
         work.facts["num"] = num
         work.facts["summary"] = _summary(scene, parts)
         publish(work, workspace.instances)
+        forget_added_labels(workspace)
     return made(workspace.instances)
 
 

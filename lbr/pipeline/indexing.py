@@ -16,7 +16,7 @@ from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
 from lbr.matching.nearest import Nearest, NearestSettings
 from lbr.parallel import parallel_map
-from lbr.pipeline.changes import added_label_image, changes_of
+from lbr.pipeline.changes import changes_of, label_image_of_added
 from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.vocabulary import load_vocabulary
@@ -89,8 +89,7 @@ def label_images(context: Context, scene: Map) -> dict[str, Path]:
     if masks is None:
         return {}
     added = set(changes_of(workspace).added)
-    own = {name: mask_path(masks, name) for name in scene.names}
-    return {n: p if n not in added or p.is_file() else added_label_image(workspace, n) for n, p in own.items()}
+    return {n: label_image_of_added(workspace, masks, n) if n in added else mask_path(masks, n) for n in scene.names}
 
 
 def _is_of_the_map_before(context: Context) -> bool:

@@ -11,7 +11,7 @@ from lbr.errors import DataError
 from lbr.io.labels import mask_path, read_mask
 from lbr.io.text_lists import Problem
 from lbr.parallel import parallel_map
-from lbr.pipeline.changes import added_label_image
+from lbr.pipeline.changes import label_image_of_added
 from lbr.pipeline.stage import Context, identities
 from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
 from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, reusable
@@ -66,7 +66,7 @@ def _labelled(context: Context) -> dict[str, Path]:
         own = [name for name in dataset.db_names if mask_path(masks, name).is_file()]
         found = {name: mask_path(masks, name) for name in own[:: max(1, len(own) // MOST_IMAGES)]}
     for name in context.added:
-        mask = added_label_image(context.workspace, name)
+        mask = label_image_of_added(context.workspace, masks, name)
         if mask.is_file():
             found[name] = mask
     return found

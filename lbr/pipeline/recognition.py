@@ -13,7 +13,7 @@ from lbr.io.labels import mask_path, vocabulary_digest
 from lbr.io.predictions_file import PredictionFile, write_predictions
 from lbr.io.text_lists import Problem
 from lbr.parallel import parallel_map
-from lbr.pipeline.changes import added_label_image
+from lbr.pipeline.changes import label_image_of_added
 from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
 from lbr.pipeline.recognition_scoring import score_recognition
 from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
@@ -144,7 +144,7 @@ def _labelled_images(context: Context) -> tuple[list, list[Problem]]:
     found += [
         LabelledImage(name, (path,), mask)
         for name, path in context.added.items()
-        if name not in dataset.cameras and (mask := added_label_image(context.workspace, name)).is_file()
+        if name not in dataset.cameras and (mask := label_image_of_added(context.workspace, masks, name)).is_file()
     ]
     if not found:
         raise DataError(f"{masks}: has the label image of none of the {len(dataset.db_names)} db images")

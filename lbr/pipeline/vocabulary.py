@@ -13,6 +13,7 @@ from lbr.io.labels import (
     vocabulary_of_colours,
     write_vocabulary,
 )  # fmt: skip
+from lbr.pipeline.changes import VOCABULARY
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Recipe, digest_masks, making
 from lbr.types import InstanceVocabulary
@@ -20,7 +21,6 @@ from lbr.visualization import colours as palette
 
 BACKGROUND = InstanceVocabulary(np.zeros(1, np.int64), np.zeros(1, np.int32))  # no instance at all
 NUM_COLOURS = 2**24
-VOCABULARY = "vocabulary.txt"  # in the folder of additions: the dataset's instances and the new ones
 
 
 def load_vocabulary(context: Context) -> InstanceVocabulary:

@@ -22,7 +22,7 @@ from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, wri
 from lbr.mapping.map import Map, write_map
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import flow, left_out
-from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.vocabulary import BACKGROUND, load_vocabulary
 from lbr.pipeline.workspace import Recipe, Workspace, making, read_manifest
 from lbr.types import InstanceVocabulary
 from tests.street import elsewhere, map_of, row
@@ -155,6 +155,15 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["label", *run]) == 2 and "run `lbr reconstruct` first" in capsys.readouterr().err
     assert main(["train", *run]) == 2 and "run `lbr label` first" in capsys.readouterr().err
     assert main(["label", *run, "instances.name=given"]) == 2 and "use facades" in capsys.readouterr().err
+
+
+def test_label_images_of_additions_go_when_the_map_is_looked_at_anew(own: Path):
+    added = own.parent / "work/additions"
+    write_mask(added / "labels/new.png", np.zeros((4, 4), np.int32), BACKGROUND)
+    write_vocabulary(added / "vocabulary.txt", BACKGROUND)
+    assert main(["label", "--config", str(own)]) == 0 and (added / "labels/new.png").is_file(), "reused"
+    assert main(["label", "--config", str(own), "--overwrite", "instances.min_points=20"]) == 0
+    assert not list(added.iterdir())
 
 
 def test_corrections_survive_and_are_applied(own: Path, capsys: pytest.CaptureFixture):
