@@ -52,7 +52,7 @@ def run() -> str:
     return table(COLUMNS, rows)
 
 
-def _lbr(*arguments: str) -> None:
+def lbr(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "lbr", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -63,7 +63,7 @@ def thresholds(limit: tuple[float, float]) -> str:
 def run_own(workspace: Path, *arguments: str) -> str:
     """Minutes that `./run_own` takes."""
     start = time.perf_counter()
-    _lbr("own", *arguments, "--workspace", str(workspace))
+    lbr("own", *arguments, "--workspace", str(workspace))
     return f"{(time.perf_counter() - start) / 60:.1f}"
 
 
@@ -78,7 +78,7 @@ def unmeasured(made: Path, limit: tuple[float, float]) -> str:
     """The run in which the queries of a workspace are localized without their list, which gives their intrinsics."""
     run = "unmeasured"
     for verb in ("localize", "evaluate"):
-        _lbr(
+        lbr(
             verb, "--config", str(made / "config.yaml"), f"run={run}", "dataset.queries=null", "--overwrite",
             thresholds(limit),
         )  # fmt: skip
@@ -110,7 +110,7 @@ def changed(made: Path, kind: str, change: Change, limit: tuple[float, float], *
         target.parent.mkdir(exist_ok=True)
         write_image(target, change(read_image(dataset.image_root / query.name), query.name), 95)
     for verb in ("extract", "recognise", "localize", "evaluate"):
-        _lbr(
+        lbr(
             verb, "--config", configuration, f"workspace={workspace}", f"dataset.images={images}", thresholds(limit),
             *overrides,
         )  # fmt: skip

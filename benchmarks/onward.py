@@ -1,0 +1,95 @@
+"""A drive that goes on: `./run_own` on its first hundred frames (../shared/data), then `lbr extend` by the other fifty.
+
+Queries are of the whole drive. The network knows the facades of the first part; those of the second are new instances,
+found as `lbr label` finds them and known by prototypes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from benchmarks.machine import SHARED, table
+from benchmarks.own import PLACES, lbr, run_own, thresholds
+from lbr.config import load_config
+from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
+from lbr.io.text_lists import write_poses, write_query_list
+from lbr.mapping.map import open_map
+from lbr.pipeline.results import read_localizations
+from lbr.pipeline.stage import Context
+from lbr.pipeline.vocabulary import load_vocabulary
+
+OUT = Path(__file__).resolve().parents[1] / "outputs" / "onward-benchmark"
+FIRST = 100  # frames
+LIMIT = PLACES["street-dev"]
+WAYS = {"with their poses": True, "localized in it, in rounds": False}
+
+
+def run() -> str:
+    source, photographs = SHARED / "data" / "street-dev", OUT / "photographs"
+    if not source.is_dir():
+        return f"skipped: {source} is not here"
+    shutil.rmtree(OUT, ignore_errors=True)
+    num = _first_part(source, photographs)
+    minutes = run_own(OUT / "first", str(photographs), thresholds(LIMIT))
+    rows = [_row(f"{FIRST} frames", OUT / "first", f"{minutes} min, all stages")]
+    for way, posed in WAYS.items():
+        folder = OUT / way.split()[0]
+        shutil.copytree(OUT / "first", folder, ignore=shutil.ignore_patterns("runs"))
+        poses = ("--poses", str(photographs / "added-poses.txt")) if posed else ()
+        rows.append(_row(f"... and {num} more, {way}", folder, f"{_extended(folder, photographs, *poses):.0f} s"))
+    columns = [
+        "map",
+        "images",
+        "instances",
+        "median error",
+        "within 25 cm, 2 deg",
+        "by the first instance",
+        "time of the change",
+    ]
+    return table(columns, rows)
+
+
+def _first_part(source: Path, target: Path) -> int:
+    """The layout of `./run_own` with the first frames in the map; of the others a list and one of poses. How many these
+    are."""
+    cameras, poses = posed_cameras(read_model(source / "3D-models"))
+    names = sorted(cameras, key=lambda name: Path(name).name)
+    first, later = names[:FIRST], names[FIRST:]
+    (target / "images").mkdir(parents=True)
+    (target / "images/query").symlink_to((source / "images/query").resolve())
+    for name in names:
+        path = target / ("images" if name in first else "added") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to((source / "images" / name).resolve())
+    write_model(target / "3D-models", build_model({n: cameras[n] for n in first}, {n: poses[n] for n in first}))
+    for name in ("queries.txt", "gt.txt"):
+        (target / name).symlink_to((source / name).resolve())
+    write_query_list(target / "added/list.txt", {name: cameras[name] for name in later})
+    write_poses(target / "added-poses.txt", {name: poses[name] for name in later})
+    return len(later)
+
+
+def _extended(folder: Path, photographs: Path, *poses: str) -> float:
+    """Seconds of the extension; then the queries are recognised and localized anew."""
+    where = ("--config", str(OUT / "first/config.yaml"), f"workspace={folder}")
+    start = time.perf_counter()
+    lbr("extend", *where, "--images", str(photographs / "added/list.txt"), *poses)
+    seconds = time.perf_counter() - start
+    lbr("run", *where, "--from", "recognise", "--overwrite", thresholds(LIMIT))
+    return seconds
+
+
+def _row(title: str, folder: Path, took: str) -> list[str]:
+    context = Context(load_config(OUT / "first/config.yaml", (f"workspace={folder}",)))
+    workspace = context.workspace
+    scores = json.loads(workspace.report.read_text())["scores"]["all"]
+    steps = [record["steps"] for record in read_localizations(workspace.localizations)]
+    first = sum(len(tried) == 1 and tried[0]["source"].startswith("instance") for tried in steps)
+    return [
+        title, str(len(open_map(workspace.map))), str(load_vocabulary(context).num_classes - 1),
+        f"{100 * scores['median_m']:.1f} cm", f"{round(scores['recall'][0] * len(steps) / 100)} of {len(steps)}",
+        f"{first} of {len(steps)}", took,
+    ]  # fmt: skip
