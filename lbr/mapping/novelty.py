@@ -24,15 +24,19 @@ def confirmed(scene: Map, known: np.ndarray, named: Mapping[str, np.ndarray]) ->
     observations are named. A network that knows only its own instances names strange ones after them; but a facade
     stands in one place.
     """
-    trees = {v: cKDTree(scene.points[known == v]) for v in np.unique(known[known > 0]).tolist()}
+    home = np.full(len(scene.points), -1)
+    home[scene.point_index] = np.repeat(scene.place, np.diff(scene.offsets))
+    there = np.unique(np.stack([home, known], 1)[known > 0], axis=0).tolist()
+    trees = {(place, v): cKDTree(scene.points[(home == place) & (known == v)]) for place, v in there}
     found: dict[str, list[int]] = {}
     for name, own in named.items():
         image = scene.index_of(name)
         points = scene.points[scene.point_index[scene.observations(image)]]
         reach = np.linalg.norm(points - scene.pose(image).centre, axis=1)
+        place = int(scene.place[image])
         found[name] = []
-        for v in np.intersect1d(own, list(trees)).tolist():
-            near = trees[v].query(points[own == v])[0] <= NEAR * reach[own == v]
+        for v in [v for v in np.unique(own).tolist() if (place, v) in trees]:
+            near = trees[place, v].query(points[own == v])[0] <= NEAR * reach[own == v]
             found[name] += [v] if near.mean() >= CONFIRMED else []
     return found
 

@@ -54,7 +54,7 @@ def _write_labels(context: Context) -> Report:
         return reused(output)
     with making(output, recipe) as work:
         folder, vocabulary = work.parts.folder, read_vocabulary(source / "vocabulary.txt")
-        worker = DrawLabels(context.dataset.images, source / MASKS, folder, vocabulary, table, names)
+        worker = DrawLabels(context.images, source / MASKS, folder, vocabulary, table, names)
         items = {name: name for name in open_map(workspace.map).names if mask_path(source / MASKS, name).is_file()}
         make_parts(work, items, worker, context, f"label -> {output.name}")
         done = work.parts.keys()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from lbr.geometry.pose import Pose
 from lbr.mapping.instances.find import Found, Scene, prepare
 from lbr.mapping.map import Map
 from lbr.mapping.novelty import confirmed, known_points, new_pieces, surroundings
-from tests.street import row
+from tests.street import elsewhere, map_of, row
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,17 @@ def test_an_instance_is_believed_where_it_stands_and_nowhere_else(street: tuple[
     assert set(found[left]) == set(np.unique(named[left])) - {0, 3}
     assert found[right] == []
     assert confirmed(scene, np.zeros_like(known), named) == {left: [], right: []}
+
+
+def test_an_instance_of_another_place_is_not_believed(street: tuple[Map, np.ndarray]):
+    """The same street twice, in frames that happen to agree; the instances are of the first."""
+    scene, true = street
+    model = row().model()
+    both = map_of([model, elsewhere(model, "other", Pose.identity())])
+    first = np.append(true, np.zeros_like(true))
+    named = {name: np.append(true, true)[both.point_index[both.observations(both.index_of(name))]] for name in
+             (scene.names[0], scene.names[0].replace("db/", "other/"))}  # fmt: skip
+    assert [bool(found) for found in confirmed(both, first, named).values()] == [True, False]
 
 
 def test_a_point_is_of_the_instance_that_most_say(street: tuple[Map, np.ndarray]):
