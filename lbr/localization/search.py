@@ -124,7 +124,7 @@ class Search:
             return None
         one, twin = self.found_by.instance, self.found_by.twin
         if self.found_by.doubts:  # it outdid a place that looks like it: that was as much of a trial
-            return None
+            return "it outdid a place where more of what was recognised is shown" if self.contested else None
         if self._is_twin():
             return f"beside it stands what is beside instance {twin}, which looks like {one}"
         if self.contested:
@@ -166,12 +166,20 @@ class Search:
         """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which
         stands what was recognised: a wall that its map shows well has more support than the right one shown badly."""
         better = self._better(earlier, attempt)
-        both = earlier is not None and earlier.verified and attempt is not None and attempt.verified
-        if not candidates.look_alike or not both:
+        if earlier is None or attempt is None or not (earlier.verified and attempt.verified):
+            return better
+        if candidates.doubts and better is attempt:
+            self.contested = not self._is_sure(attempt) and self._shows_less(attempt, earlier)
+        if not candidates.look_alike:
             return better
         told = self._tells_apart(candidates) > 0  # where it tells the contrary, `_may_outdo` leaves it out
         self.contested = not told or better is not attempt
         return attempt if told else better
+
+    def _shows_less(self, one: Attempt, other: Attempt) -> bool:
+        """Whether clearly less of what was recognised is shown where the one pose is than where the other is."""
+        here, there = (self.shown.get(self.scene.names[a.reference], np.nan) for a in (one, other))
+        return bool(there - here > self.settings.verification.min_advantage)
 
     def _reconcile(self, one: Attempt, other: Attempt | None) -> None:
         """Refine the best attempt with the pairs of two verified ones that are near each other, but not the same.

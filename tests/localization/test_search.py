@@ -402,6 +402,31 @@ def test_a_pose_is_doubted_by_what_looks_like_what_stands_there(
         assert outdone[:2] == [winner == "there", winner == "here"]
 
 
+@pytest.mark.parametrize("shown, sure, status", [
+    pytest.param((0.6, 0.2), 99, Status.WEAK, id="more of what was recognised is shown where the first is"),
+    pytest.param((0.6, 0.2), 8.5, Status.REFINED, id="but so much supports the other that no look-alike would have it"),
+    pytest.param((0.6, 0.55), 99, Status.REFINED, id="too little to tell"),
+    pytest.param((0.2, 0.6), 99, Status.REFINED, id="it shows more itself"),
+    pytest.param((np.nan, 0.2), 99, Status.REFINED, id="a db image of which next to nothing is labelled tells nothing"),
+])  # fmt: skip
+def test_what_outdoes_a_pose_where_more_is_shown_is_weak(
+    two_places: TwoPlaces, shown: tuple[float, float], sure: float, status: Status
+):
+    """Of two places that look alike, support may speak for the one and what was recognised for the other."""
+    scene = scene_of(two_places, {"here": np.arange(150), "there": np.arange(150, 300)}, there=["there"])
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": sure, "rival_evidence": 0.5}
+    compare = Comparing(scene, settings(verification=limits))
+    inner, told = compare.localizer._refined, [8.0, 9.0]
+    compare.localizer._refined = lambda *asked: replace(inner(*asked), significance=told.pop(0))  # type: ignore
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, shown=shown[:1]),
+        Candidates(("there",), (0.0,), "look-alikes of what stands there: 2", 0.5, shown=shown[1:], doubts=("here",)),
+    ]
+    found = compare(two_places.query({"here": 45, "there": 90}, {}), steps)
+    assert (found.reference, found.status) == ("there", status)
+    assert ("where more of what was recognised is shown" in found.reason) == (status is Status.WEAK)
+
+
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
     pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
