@@ -98,7 +98,8 @@ def _best_estimate(localizer: Localizer, seen: Sequence[_Seen]) -> RigEstimate |
     if best is None:
         return None
     starts = [pose for pose in (_from_one(*best), _from_all(localizer, seen)) if pose is not None]
-    refined = [_refined(localizer.scene, seen, start, localizer.settings.refinement) for start in starts]
+    place = int(localizer.scene.place[best[1].reference])
+    refined = [_refined(localizer.scene, place, seen, start, localizer.settings.refinement) for start in starts]
     found = max((r for r in refined if r is not None), key=lambda r: r.support, default=None)
     return None if found is None else replace(found, doubt=best[0].doubt)
 
@@ -135,9 +136,11 @@ def _joined(seen: Sequence[_Seen], pairs: Sequence[Correspondences | None]) -> R
     )  # fmt: skip
 
 
-def _refined(scene: Map, seen: Sequence[_Seen], start: Pose, settings: RefinementSettings) -> RigEstimate | None:
-    """Guided matching in every view under the rig's pose, and its refinement, in turn."""
-    guides = [_guide(scene, one, start, settings) for one in seen]
+def _refined(
+    scene: Map, place: int, seen: Sequence[_Seen], start: Pose, settings: RefinementSettings
+) -> RigEstimate | None:
+    """Guided matching in every view under the rig's pose in a place of the map, and its refinement, in turn."""
+    guides = [_guide(scene, place, one, start, settings) for one in seen]
     pairs = _joined(seen, [one.pairs for one in seen])
     inliers = int(np.count_nonzero(pairs.errors(start) <= settings.radius_px / 2))
     pose, covariance, guided = start, None, list[Guided | None]()
@@ -162,7 +165,7 @@ def _scale(pairs: RigPairs, pose: Pose, limit_px: float, settings: RefinementSet
     return max(settings.loss_scale_px, float(np.median(near))) if len(near) else settings.loss_scale_px
 
 
-def _guide(scene: Map, one: _Seen, rig_from_world: Pose, settings: RefinementSettings) -> Guide:
+def _guide(scene: Map, place: int, one: _Seen, rig_from_world: Pose, settings: RefinementSettings) -> Guide:
     """Frames of a view: by its own matches where it has some that fit, else those that look the same way from near."""
     estimate = _estimate(one.view, rig_from_world)
     frames = np.zeros(0, np.int64)
@@ -171,15 +174,15 @@ def _guide(scene: Map, one: _Seen, rig_from_world: Pose, settings: RefinementSet
         votes = one.pairs.votes_by_image(errors <= settings.radius_px, len(scene))
         frames = covisible_frames(scene, votes, estimate, settings)
     if len(frames) < settings.covisible_frames:
-        near = nearest_frames(scene, estimate.pose, settings)
+        near = nearest_frames(scene, place, estimate.pose, settings)
         frames = np.concatenate([frames, near[~np.isin(near, frames)]])[: settings.covisible_frames]
     return make_guide(scene, one.search.features, frames)
 
 
-def nearest_frames(scene: Map, pose: Pose, settings: RefinementSettings) -> np.ndarray:
-    """int [K]: db images that look within max_angle_deg the way `pose` does, the nearest first."""
+def nearest_frames(scene: Map, place: int, pose: Pose, settings: RefinementSettings) -> np.ndarray:
+    """int [K]: db images of a place that look within max_angle_deg the way `pose` does, the nearest first."""
     distance = np.linalg.norm(scene.centres - pose.centre, axis=1)
-    distance[~looks_alike(scene, pose, settings)] = np.inf
+    distance[~looks_alike(scene, pose, settings) | (scene.place != place)] = np.inf
     nearest = np.argsort(distance, kind="stable")[: settings.covisible_frames]
     return nearest[np.isfinite(distance[nearest])]
 

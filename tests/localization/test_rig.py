@@ -16,7 +16,7 @@ from lbr.localization import guided
 from lbr.localization.covariance import CELLS, COMMON, covariance_in_camera
 from lbr.localization.localizer import Localizer
 from lbr.localization.pnp import PnpSettings, RigPairs, estimate_rig_pose, refine_rig_pose
-from lbr.localization.rig import View, localize_rig
+from lbr.localization.rig import View, localize_rig, nearest_frames
 from lbr.pipeline.workers import group_moments
 from lbr.types import Candidates, LocalFeatures, Localization, Query, RigPlace, Status
 from tests.localization.test_localizer import settings
@@ -207,3 +207,13 @@ def test_one_camera_is_a_rig_too(world: ExactWorld, side: str):
     only = [view for view in views(world) if view.name == side]
     found = localize_rig(Localizer(world.map()), only)
     assert found[side].status is Status.REFINED and max(errors(found)) < 1e-5
+
+
+def test_frames_near_a_pose_are_of_its_place_alone(world: ExactWorld):
+    """Those of another place may stand at the same spot of another frame."""
+    scene, limits = world.map(), settings().refinement
+    apart = replace(scene, place=(np.arange(len(scene)) % 2).astype(np.int32))
+    for place in (0, 1):
+        near = nearest_frames(apart, place, scene.pose(0), limits)
+        assert len(near) and set(apart.place[near].tolist()) == {place}
+    assert nearest_frames(scene, 0, scene.pose(0), limits)[0] == 0
