@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from lbr.errors import DataError
 from lbr.geometry.camera import camera_of_fields
@@ -20,11 +17,8 @@ from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_
 from lbr.io.text_lists import Problem, write_pairs
 from lbr.localization.localizer import LocalizationSettings
 from lbr.localization.verification import VerificationSettings
-from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images
-from lbr.mapping.growth import View, grow
+from lbr.mapping.changes import Addition, NewImage
 from lbr.mapping.map import Map, write_map
-from lbr.mapping.triangulation import TriangulationSettings, verify_pairs
-from lbr.matching import guidance
 from lbr.parallel import parallel_map
 from lbr.pipeline.additions import label_additions
 from lbr.pipeline.calibrating import LocalizeAgain, Record, with_cameras_of_queries
@@ -37,50 +31,24 @@ from lbr.pipeline.changes import (
     publish_map,
 )  # fmt: skip
 from lbr.pipeline.changing import is_on_earth, map_to_change, remake
+from lbr.pipeline.extension import Extension, Fresh
 from lbr.pipeline.features import NOTHING_FAVOURED, extract_images
+from lbr.pipeline.growing import Growing
 from lbr.pipeline.mapping import map_summary
-from lbr.pipeline.matching import matches_of
-from lbr.pipeline.photographs import Photographs, copy_photographs, find_photographs
+from lbr.pipeline.photographs import copy_photographs, find_photographs
 from lbr.pipeline.querying import TRUSTED, QueryLocalizer
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene, cameras_of_db
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import Arrays, LocalizeQuery, MaskSource, PosedCamera
+from lbr.pipeline.workers import Arrays, LocalizeQuery, MaskSource
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
 from lbr.retrieval.candidates import ListedCandidates, without_list
-from lbr.retrieval.pairs import Pair, PosePairs, pairs_from_poses
-from lbr.types import LocalFeatures, Matches, Query
+from lbr.types import Query
 
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
-MIN_SHARE = 0.25  # of an image's matches, in pairs that pass at all: by chance a tenth agree with a wrong pose
-Fresh = dict[str, NewImage]
-
-
-@dataclass(frozen=True)
-class Extension:
-    """An extension at work: the context, the photographs, and the folder that holds all of it until it is done."""
-
-    context: Context
-    photographs: Photographs
-    staging: Workspace
-
-    @property
-    def images(self) -> ImageFolder:
-        return ImageFolder(self.staging.root / IMAGES)
-
-    @cached_property
-    def recognised(self) -> bool:
-        """Whether the workspace has a recogniser's predictions and label images, which the additions then get too."""
-        context = self.context
-        return context.workspace.db_predictions.is_file() and (context.makes_labels or context.labels.masks is not None)
-
-    @property
-    def features(self) -> tuple[Path, Path]:
-        """The feature files of the additions and of the map."""
-        return self.staging.query_features, self.context.workspace.db_features
 
 
 def extend(context: Context, images: Path, poses: Path | None = None) -> list[Report]:
@@ -139,7 +107,7 @@ def _prepare(work: Extension) -> list[Problem]:
 
 def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]:
     """The map with all that fits, in rounds: what finds its place next to what was added before. Poses that are given
-    are of its only place.
+    are of its only place, and stay; the others are adjusted together with what they see of what is new.
 
     Returns the map, the images added, how many points they made, and why others were left out.
     """
@@ -147,21 +115,21 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
         readable = [name for name in sorted(work.photographs.files) if name in file]
     given = work.photographs.poses
     fresh: Fresh = {n: NewImage(work.photographs.cameras[n], given[n]) for n in readable if n in given}
-    waiting, reasons, added = [n for n in readable if n not in given], dict[str, str](), Fresh()
-    count, first = len(scene.points), True
+    waiting, reasons, first = [n for n in readable if n not in given], dict[str, str](), True
+    growing = Growing(work, scene, frozenset(given))
     while fresh or (first and waiting):
         if fresh:
-            scene, kept = _add(work, scene, fresh)
-            reasons |= dict.fromkeys(fresh.keys() - kept.keys(), "its pose agrees with the matches of no other image")
-            added |= kept
+            kept = growing.add(fresh)
+            reasons |= dict.fromkeys(fresh.keys() - kept, "its pose agrees with the matches of no other image")
             if not kept:
                 break
-        fresh, failed = _localize(work, scene, waiting, () if first else tuple(added)) if waiting else ({}, {})
+        beside = () if first else tuple(growing.images)
+        fresh, failed = _localize(work, growing.scene, waiting, beside) if waiting else ({}, {})
         if first or fresh:
             reasons |= failed
         waiting, first = [name for name in waiting if name not in fresh], False
-    left_out = [Problem(name, why) for name, why in reasons.items() if name not in added]
-    return scene, added, len(scene.points) - count, left_out
+    left_out = [Problem(name, why) for name, why in reasons.items() if name not in growing.images]
+    return growing.scene, growing.images, len(growing.scene.points) - len(scene.points), left_out
 
 
 def _localize(
@@ -236,101 +204,6 @@ def _strict(context: Context) -> LocalizationSettings:
     return settings.model_copy(update={"verification": strict})
 
 
-def _add(work: Extension, scene: Map, fresh: Fresh) -> tuple[Map, Fresh]:
-    """The map with the photographs that their matches agree with, and those."""
-    pairs = _pairs(work, scene, fresh)
-    names = sorted({name for pair in pairs for name in pair})
-    posed = {n: (fresh[n].camera, fresh[n].pose) if n in fresh else _mapped(scene, n) for n in names}
-    features = dict(_read(work, names))
-    verified = _verified(work, posed, {n: f.keypoints for n, f in features.items()}, pairs, set(fresh))
-    views = {n: _view(scene, n, posed[n], features[n], n in fresh) for n in names}
-    growth = grow(views, scene.points, verified, _limits(work))
-    listed = np.array(names)[growth.views] if names else np.zeros(0, str)
-    kept = {n: fresh[n] for n in sorted(fresh) if n in set(listed.tolist())}
-    counts = np.cumsum([0, *(len(f) for f in features.values())])
-    rows = counts[growth.views] + growth.keypoints
-    if not kept:
-        return scene, kept
-    seen = NewObservations(
-        listed, np.concatenate([f.keypoints for f in features.values()])[rows],
-        np.concatenate([f.descriptors for f in features.values()])[rows], growth.point_index,
-    )  # fmt: skip
-    return with_images(scene, kept, growth.points, seen), kept
-
-
-def _pairs(work: Extension, scene: Map, fresh: Fresh) -> list[Pair]:
-    """Each new image with those near it, new ones too; of its own place, as poses of two places do not compare."""
-    near = work.context.config.pairs
-    settings = near if isinstance(near, PosePairs) else PosePairs()
-    pairs: list[Pair] = []
-    for place in sorted({image.place for image in fresh.values()}):
-        poses = {scene.names[i]: scene.pose(i) for i in scene.images_of(place)}
-        poses |= {name: image.pose for name, image in fresh.items() if image.place == place}
-        pairs += [pair for pair in pairs_from_poses(poses, settings) if not fresh.keys().isdisjoint(pair)]
-    return pairs
-
-
-def _mapped(scene: Map, name: str) -> PosedCamera:
-    image = scene.index_of(name)
-    return scene.camera(image), scene.pose(image)
-
-
-def _limits(work: Extension) -> TriangulationSettings:
-    settings = work.context.config.reconstruction
-    return settings if isinstance(settings, TriangulationSettings) else TriangulationSettings()
-
-
-def _verified(
-    work: Extension,
-    posed: Mapping[str, PosedCamera],
-    keypoints: Mapping[str, np.ndarray],
-    pairs: list[Pair],
-    fresh: set[str],
-) -> dict[Pair, np.ndarray]:
-    """The matches of pairs that agree with the poses, without those of new images whose pose is not believed.
-
-    Matches that tell whether poses are right know nothing of them; those of images that are believed are then guided by
-    them, where those of the map are (`matcher.guided`).
-    """
-    config, limits = work.context.config, _limits(work)
-    cameras, poses = {n: camera for n, (camera, _) in posed.items()}, {n: pose for n, (_, pose) in posed.items()}
-    sizes: dict[Pair, int] = {}
-
-    def plain() -> Iterator[tuple[Pair, Matches]]:
-        for pair, found in matches_of(work.features, config.matcher, pairs, config.parallel, "match"):
-            sizes[pair] = len(found)
-            yield pair, found
-
-    verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), limits), sizes, fresh)
-    if guidance(config.matcher) is None:
-        return verified
-    believed = {name for pair in verified for name in pair}
-    again = [pair for pair in pairs if believed.issuperset(fresh.intersection(pair))]
-    guided = matches_of(work.features, config.matcher, again, config.parallel, "match again", posed)
-    return verify_pairs(cameras, poses, keypoints, guided, limits)
-
-
-def _view(scene: Map, name: str, posed: PosedCamera, features: LocalFeatures, new: bool) -> View:
-    points = np.full(len(features), -1, np.int64) if new else points_of_keypoints(scene, name, features)
-    return View(*posed, features.keypoints, points, new)
-
-
-def _read(work: Extension, names: list[str]) -> Iterator[tuple[str, LocalFeatures]]:
-    with FeatureFile(work.features[0]) as new, FeatureFile(work.features[1]) as old:
-        for name in names:
-            yield name, (new if name in new else old).read(name)
-
-
-def _believed(verified: dict[Pair, np.ndarray], sizes: Mapping[Pair, int], fresh: set[str]) -> dict[Pair, np.ndarray]:
-    """The verified matches without those of new images whose pose too small a share of their matches agrees with."""
-    wrong = set()
-    for name in fresh:
-        own = [pair for pair in verified if name in pair]
-        if sum(len(verified[pair]) for pair in own) < MIN_SHARE * sum(sizes[pair] for pair in own):
-            wrong.add(name)
-    return {pair: found for pair, found in verified.items() if wrong.isdisjoint(pair)}
-
-
 def _inputs(work: Extension, added: Fresh) -> dict[str, str]:
     """What the extension was made of, in the words of a manifest."""
     given = {n: [i.pose.matrix.tolist(), repr(i.camera), i.place] for n, i in sorted(added.items())}
@@ -344,7 +217,7 @@ def _keep(work: Extension, grown: Map, added: Mapping[str, object]) -> int:
     """
     workspace, names = work.context.workspace, sorted(added)
     copy_photographs({name: work.images.path(name) for name in names}, workspace.additions / IMAGES)
-    add_features(workspace.db_features, _read(work, names))
+    add_features(workspace.db_features, work.read(names))
     if not work.recognised:
         return 0
     with PredictionFile(work.staging.query_predictions) as file:

@@ -199,10 +199,10 @@ def test_what_is_added_is_matched_along_lines_where_the_map_is(
     own: Path, along_lines: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ):
     """Among look-alike patches the ratio test leaves out what lies near no other one's line."""
-    from lbr.pipeline import extending
+    from lbr.pipeline import growing
 
     def count(guided: bool) -> int:
-        monkeypatch.setattr(extending, "guidance", lambda matcher: guidance(matcher) if guided else None)
+        monkeypatch.setattr(growing, "guidance", lambda matcher: guidance(matcher) if guided else None)
         kept = shutil.copytree(own / "guided", own / "kept", dirs_exist_ok=True)
         assert along_lines() == 0
         scene = open_map(own / "guided/map")
@@ -269,7 +269,8 @@ def test_a_photograph_goes_to_the_place_it_was_localized_in(own: Path, capsys: p
 
 def test_poses_of_two_places_are_not_compared(own: Path, scene: RenderedScene):
     """Of two places whose cameras stand at the same spots, a new image is matched with those of its own alone."""
-    from lbr.pipeline.extending import Extension, _pairs
+    from lbr.pipeline.extension import Extension
+    from lbr.pipeline.growing import _pairs
 
     whole = open_map(work(own).map)
     apart = replace(whole, place=(np.arange(len(whole)) % 2).astype(np.int32))
