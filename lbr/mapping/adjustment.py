@@ -39,12 +39,18 @@ def adjusted_poses(
     return {name: poses[name] for name in free}
 
 
-def _adjust(model: pycolmap.Reconstruction, free: Collection[str]) -> None:
-    options, config = pycolmap.BundleAdjustmentOptions(), pycolmap.BundleAdjustmentConfig()
+def robust_options(loss_scale_px: float) -> pycolmap.BundleAdjustmentOptions:
+    """Bundle adjustment on a Cauchy loss, in one thread: the same sums on every machine."""
+    options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = LOSS_SCALE_PX
+    options.ceres.loss_function_scale = loss_scale_px
     options.ceres.solver_options.num_threads = 1
+    return options
+
+
+def _adjust(model: pycolmap.Reconstruction, free: Collection[str]) -> None:
+    options, config = robust_options(LOSS_SCALE_PX), pycolmap.BundleAdjustmentConfig()
     for image_id in model.reg_image_ids():
         config.add_image(image_id)
         if model.image(image_id).name not in free:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pycolmap
 from pydantic import Field
 
+from lbr.mapping.adjustment import robust_options
 from lbr.settings import Settings
 
 OPENCV = pycolmap.CameraModelId.OPENCV
@@ -70,12 +71,8 @@ def _free_intrinsics(model: pycolmap.Reconstruction, given: set[int], settings: 
 def _adjust(model: pycolmap.Reconstruction, given: set[int], free: set[int], loss_scale_px: float) -> None:
     """Robust bundle adjustment of poses, points and intrinsics; free: whose principal points are refined, beside which
     those of others stay as they are."""
-    options, config = pycolmap.BundleAdjustmentOptions(), pycolmap.BundleAdjustmentConfig()
+    options, config = robust_options(loss_scale_px), pycolmap.BundleAdjustmentConfig()
     options.refine_principal_point = bool(free)
-    options.print_summary = False
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = loss_scale_px
-    options.ceres.solver_options.num_threads = 1
     for image_id in model.reg_image_ids():
         config.add_image(image_id)
     for camera_id in model.cameras:
