@@ -6,18 +6,16 @@ the second are new instances, found as `lbr label` finds them and known by proto
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
 
 from benchmarks.machine import SHARED, table
-from benchmarks.own import PLACES, lbr, run_own, thresholds
+from benchmarks.own import COLUMNS, PLACES, lbr, row, run_own, thresholds
 from lbr.config import load_config
 from lbr.io.colmap import build_model, posed_cameras, read_model, write_model
 from lbr.io.text_lists import write_poses, write_query_list
 from lbr.mapping.map import open_map
-from lbr.pipeline.results import read_localizations
 from lbr.pipeline.stage import Context
 from lbr.pipeline.vocabulary import load_vocabulary
 
@@ -36,8 +34,7 @@ def run() -> str:
     rows = [_row(f"{FIRST} frames", OUT / "first", f"{minutes} min, all stages")]
     shutil.copytree(OUT / "first", OUT / "extended", ignore=shutil.ignore_patterns("runs"))
     rows.append(_row(f"... extended by the {num} after them", OUT / "extended", f"{_extended(photographs):.0f} s"))
-    columns = ["map", "images", "instances", "median error", "within 25 cm, 2 deg", "by the first instance", "time"]
-    return table(columns, rows)
+    return table(["map", "images", "instances", *COLUMNS[1:-1], "time"], rows)
 
 
 def _first_part(source: Path, target: Path) -> int:
@@ -73,12 +70,5 @@ def _extended(photographs: Path) -> float:
 
 def _row(title: str, folder: Path, took: str) -> list[str]:
     context = Context(load_config(OUT / "first/config.yaml", (f"workspace={folder}",)))
-    workspace = context.workspace
-    scores = json.loads(workspace.report.read_text())["scores"]["all"]
-    steps = [record["steps"] for record in read_localizations(workspace.localizations)]
-    first = sum(len(tried) == 1 and tried[0]["source"].startswith("instance") for tried in steps)
-    return [
-        title, str(len(open_map(workspace.map))), str(load_vocabulary(context).num_classes - 1),
-        f"{100 * scores['median_m']:.1f} cm", f"{round(scores['recall'][0] * len(steps) / 100)} of {len(steps)}",
-        f"{first} of {len(steps)}", took,
-    ]  # fmt: skip
+    sizes = len(open_map(context.workspace.map)), load_vocabulary(context).num_classes - 1
+    return [title, *map(str, sizes), *row(folder, LIMIT), took]

@@ -168,8 +168,9 @@ class Search:
         better = self._better(earlier, attempt)
         if earlier is None or attempt is None or not (earlier.verified and attempt.verified):
             return better
-        if candidates.doubts and better is attempt:
-            self.contested = not self._is_sure(attempt) and self._shows_less(attempt, earlier)
+        if better is attempt:  # what spoke against the earlier one says nothing of it
+            less = bool(candidates.doubts) and self._shows_less(attempt, earlier)
+            self.contested = less and not self._is_sure(attempt)
         if not candidates.look_alike:
             return better
         told = self._tells_apart(candidates) > 0  # where it tells the contrary, `_may_outdo` leaves it out

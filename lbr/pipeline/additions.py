@@ -14,14 +14,13 @@ from lbr.io.images import ImageFolder
 from lbr.io.labels import mask_path, read_mask, write_mask, write_vocabulary
 from lbr.io.text_lists import Problem
 from lbr.mapping.instances import FacadeInstances
-from lbr.mapping.instances.find import ImageTask, Painted, Scene, canvases, find_facades, prepare, task_of
-from lbr.mapping.instances.texture import Texture
+from lbr.mapping.instances.find import ImageTask, Painted, Scene, find_facades, prepare, task_of
 from lbr.mapping.map import Map, open_map
 from lbr.mapping.novelty import confirmed, known_points, new_pieces, surroundings
 from lbr.mapping.places import part_of
 from lbr.parallel import parallel_map
 from lbr.pipeline.changes import VOCABULARY, added_label_image, added_photograph
-from lbr.pipeline.label_workers import InstancesOfImage, PaintWall, PaintWallItem
+from lbr.pipeline.label_workers import InstancesOfImage, PaintWall, painted, wall_items
 from lbr.pipeline.searching import LABELS
 from lbr.pipeline.stage import Context
 from lbr.pipeline.vocabulary import load_vocabulary, with_instances
@@ -113,24 +112,18 @@ def _tasks(
     settings = config.instances if isinstance(config.instances, FacadeInstances) else FacadeInstances()
     try:
         scene = prepare(part, config.seed, settings.min_track)
-        found = find_facades(scene, _painted(context, images, scene), settings)
+        found = find_facades(scene, _paint(context, images, scene), settings)
     except DataError:  # too few points, or not one facade among them: then none is new
         return [], []
     new = new_pieces(found, scene.cloud, known)
     return [task_of(scene, found, part.index_of(name)) for name in names] if new else [], new
 
 
-def _painted(context: Context, images: ImageFolder, scene: Scene) -> list[Painted]:
+def _paint(context: Context, images: ImageFolder, scene: Scene) -> list[Painted]:
     """The pictures of all walls."""
-    walls = canvases(scene)
-    worker = PaintWall(images, scene.map, scene.ground)
-    items = [(str(k), PaintWallItem(*wall)) for k, wall in enumerate(walls)]
-    made = [arrays for _, arrays in parallel_map(worker, items, context.config.parallel, "walls")]
-    return [
-        (wall, canvas, Texture(**arrays))
-        for (wall, canvas, _), arrays in zip(walls, made, strict=True)
-        if not isinstance(arrays, Problem)
-    ]
+    worker, items = PaintWall(images, scene.map, scene.ground), list(wall_items(scene, 0).items())
+    made = parallel_map(worker, items, context.config.parallel, "walls")
+    return [painted(item, arrays) for (_, item), arrays in made if not isinstance(arrays, Problem)]
 
 
 def _pixels(context: Context, images: ImageFolder, tasks: list[ImageTask], shown: Masks) -> Masks:

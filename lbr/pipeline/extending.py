@@ -49,6 +49,7 @@ from lbr.types import Query
 
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
+ALONE = "its pose agrees with the matches of no other image"
 
 
 def extend(context: Context, images: Path, poses: Path | None = None) -> list[Report]:
@@ -120,7 +121,7 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
     while fresh or (first and waiting):
         if fresh:
             kept = growing.add(fresh)
-            reasons |= dict.fromkeys(fresh.keys() - kept, "its pose agrees with the matches of no other image")
+            reasons |= dict.fromkeys(fresh.keys() - kept, ALONE)
             if not kept:
                 break
         beside = () if first else tuple(growing.images)
@@ -128,7 +129,7 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
         if first or fresh:
             reasons |= failed
         waiting, first = [name for name in waiting if name not in fresh], False
-    left_out = [Problem(name, why) for name, why in reasons.items() if name not in growing.images]
+    left_out = [Problem(name, reasons.get(name, ALONE)) for name in readable if name not in growing.images]
     return growing.scene, growing.images, len(growing.scene.points) - len(scene.points), left_out
 
 

@@ -21,7 +21,6 @@ from lbr.mapping.instances.find import (
     Found,
     Painted,
     Scene,
-    canvases,
     find_clusters,
     find_facades,
     numbered_from,
@@ -33,7 +32,7 @@ from lbr.mapping.instances.walls import Wall
 from lbr.mapping.map import Map, open_map
 from lbr.mapping.places import part_of
 from lbr.pipeline.changes import changes_of, forget_added_labels
-from lbr.pipeline.label_workers import LabelImage, PaintWall, PaintWallItem
+from lbr.pipeline.label_workers import LabelImage, PaintWall, painted, wall_items
 from lbr.pipeline.stage import Context, Report, identities_as_made, made, make_parts, reused
 from lbr.pipeline.vocabulary import BACKGROUND, with_instances
 from lbr.pipeline.workspace import Making, Recipe, digest_images, making
@@ -106,37 +105,32 @@ def _parts(context: Context, work: Making, scene: Map, settings: Made) -> list[P
         own, points = part_of(scene, scene.images_of(place))
         try:
             ready = prepare(own, context.config.seed, settings.min_track)
-            painted = _paint(context, work, ready, place) if isinstance(settings, FacadeInstances) else []
-            found = _found(ready, painted, settings, context.config.seed)
+            walls = _paint(context, work, ready, place) if isinstance(settings, FacadeInstances) else []
+            found = _found(ready, walls, settings, context.config.seed)
         except DataError as error:
             if scene.num_places == 1:
                 raise
             work.problems.append(Problem(f"place {place} of the map ({len(own)} images)", f"no instances: {error}"))
             continue
         first = sum(part.found.num for part in parts)
-        parts.append(Part(place, ready, points, painted, numbered_from(found, first)))
+        parts.append(Part(place, ready, points, walls, numbered_from(found, first)))
     if not parts:
         raise DataError(f"no instances in any of {scene.num_places} places of the map (first: {work.problems[0]})")
     return parts
 
 
-def _found(scene: Scene, painted: list[Painted], settings: Made, seed: int) -> Found:
+def _found(scene: Scene, walls: list[Painted], settings: Made, seed: int) -> Found:
     if isinstance(settings, FacadeInstances):
-        return find_facades(scene, painted, settings)
+        return find_facades(scene, walls, settings)
     return find_clusters(scene, settings, seed)
 
 
 def _paint(context: Context, work: Making, scene: Scene, place: int) -> list[Painted]:
     """The pictures of all walls of a place."""
-    walls = canvases(scene)
-    items = {f"wall {place}.{k}": PaintWallItem(*wall) for k, wall in enumerate(walls)}
+    items = wall_items(scene, place)
     make_parts(work, items, PaintWall(context.images, scene.map, scene.ground), context, "walls")
     done = work.parts.keys()
-    return [
-        (wall, canvas, Texture(**work.parts.get(key)))
-        for key, (wall, canvas, _) in zip(items, walls, strict=True)
-        if key in done
-    ]
+    return [painted(item, work.parts.get(key)) for key, item in items.items() if key in done]
 
 
 def _labels(scene: Map, parts: list[Part]) -> np.ndarray:
@@ -173,9 +167,9 @@ def _draw_steps(part: Part, folder: Path, suffix: str) -> None:
     scene, found = part.scene, part.found
     plan = plan_picture(scene.cloud.xyz[:, :2], found.labels[scene.cloud.index], scene.ground.flat(scene.map.centres))
     write_image(folder / STEPS / f"1-points{suffix}.jpg", plan)
-    largest = sorted(part.painted, key=lambda painted: -len(painted[0].points))[:SHOWN_WALLS]
+    largest = sorted(part.painted, key=lambda one: -len(one[0].points))[:SHOWN_WALLS]
     if largest:
-        walls = np.vstack([_wall_with_cuts(found, *painted) for painted in largest])
+        walls = np.vstack([_wall_with_cuts(found, *one) for one in largest])
         write_image(folder / STEPS / f"2-walls{suffix}.jpg", walls)
 
 

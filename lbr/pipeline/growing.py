@@ -71,15 +71,14 @@ class Growing:
         growth = grow(dict(zip(features, views, strict=True)), self.base.points, self.matches, _limits(self.work))
         listed = np.array(list(features))[growth.views]
         kept = {name: images[name] for name in sorted(images.keys() & set(listed.tolist()))}
-        if kept:
-            counts = np.cumsum([0, *(len(found) for found in features.values())])
-            rows = counts[growth.views] + growth.keypoints
-            keypoints, descriptors = (
-                np.concatenate([getattr(found, array) for found in features.values()])[rows]
-                for array in ("keypoints", "descriptors")
-            )
-            seen = NewObservations(listed, keypoints, descriptors, growth.point_index)
-            self.scene = with_images(self.base, kept, growth.points, seen)
+        counts = np.cumsum([0, *(len(found) for found in features.values())])
+        rows = counts[growth.views] + growth.keypoints
+        keypoints, descriptors = (
+            np.concatenate([getattr(found, array) for found in features.values()])[rows]
+            for array in ("keypoints", "descriptors")
+        )
+        seen = NewObservations(listed, keypoints, descriptors, growth.point_index)
+        self.scene = with_images(self.base, kept, growth.points, seen) if kept else self.base
         return kept
 
     def _view(self, name: str, images: Fresh, features: LocalFeatures) -> View:

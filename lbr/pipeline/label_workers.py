@@ -14,9 +14,9 @@ from lbr.errors import DataError
 from lbr.geometry.gravity import Ground
 from lbr.io.images import ImageFolder, write_image
 from lbr.io.labels import mask_path, read_mask, unpack_colours, write_mask
-from lbr.mapping.instances.find import ImageTask
+from lbr.mapping.instances.find import ImageTask, Painted, Scene, canvases
 from lbr.mapping.instances.pixels import label_pixels, spread_labels
-from lbr.mapping.instances.texture import Canvas, paint
+from lbr.mapping.instances.texture import Canvas, Texture, paint
 from lbr.mapping.instances.views import View, level_pose, small_size, view_of
 from lbr.mapping.instances.walls import Wall
 from lbr.mapping.map import Map
@@ -35,6 +35,16 @@ class PaintWallItem(NamedTuple):
     wall: Wall
     canvas: Canvas
     parts: list[tuple[int, int, np.ndarray]]
+
+
+def wall_items(scene: Scene, place: int) -> dict[str, PaintWallItem]:
+    """The walls of a place that are worth to be painted, by keys of their own."""
+    return {f"wall {place}.{k}": PaintWallItem(*wall) for k, wall in enumerate(canvases(scene))}
+
+
+def painted(item: PaintWallItem, arrays: Arrays) -> Painted:
+    """What `PaintWall` made of a wall."""
+    return item.wall, item.canvas, Texture(**arrays)
 
 
 @dataclass

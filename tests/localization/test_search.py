@@ -427,6 +427,22 @@ def test_what_outdoes_a_pose_where_more_is_shown_is_weak(
     assert ("where more of what was recognised is shown" in found.reason) == (status is Status.WEAK)
 
 
+def test_a_rival_that_outdoes_a_weak_look_alike_is_not_weak_for_it(two_places: TwoPlaces):
+    """What spoke against the pose of the second step says nothing of the third's."""
+    seen = {"here": np.arange(150), "there": np.arange(150, 300), "rival": np.arange(150)}
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99, "rival_evidence": 0.5}
+    compare = Comparing(scene_of(two_places, seen, there=["there"]), settings(verification=limits))
+    inner, told = compare.localizer._refined, [8.0, 9.0, 10.0]
+    compare.localizer._refined = lambda *asked: replace(inner(*asked), significance=told.pop(0))  # type: ignore
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, shown=(0.6,)),
+        Candidates(("there",), (0.0,), "look-alikes of what stands there: 2", 0.5, shown=(0.2,), doubts=("here",)),
+        Candidates(("rival",), (0.0,), "instance 3", 0.5, 3, shown=(0.6,)),
+    ]
+    found = compare(two_places.query({"here": 45, "there": 90}, {}), steps)
+    assert (found.steps[2].outcome, found.status) == ("accepted", Status.REFINED)
+
+
 BESIDE = [  # sure from what significance, advantage of the first, inliers there -> where, in how many steps
     pytest.param(1, 0.0, 90, "here", 1, Status.REFINED, id="sure, and nothing beside it tells"),
     pytest.param(1, -0.3, 90, "there", 2, Status.REFINED, id="sure, but what is beside it is beside its twin"),
