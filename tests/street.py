@@ -25,7 +25,7 @@ SKY, GROUND = (205, 215, 230), (90, 88, 86)
 @dataclass(frozen=True, eq=False)
 class Facade:
     """A rectangle from start [2] to end [2] on the plan (left to right as seen), `height` above the ground; RGB; 0:
-    unlabelled."""
+    unlabelled. leaves: a row of trees, not a house."""
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -33,6 +33,7 @@ class Facade:
     label: int
     height: float = 8.0
     only: tuple[int, ...] | None = None  # the photographs it stands in; None: all
+    leaves: bool = False
 
     @property
     def length(self) -> float:
@@ -47,9 +48,16 @@ class Facade:
         """RGB float32 [H, W, 3], ten cells a metre: the colour with windows and blotches of its own."""
         rng = np.random.default_rng([self.label, *self.colour])
         size = round(self.length * 10), round(self.height * 10)
-        coarse = cv2.resize(rng.normal(0, 22, (size[1] // 6 + 2, size[0] // 6 + 2)).astype(np.float32), size)
-        fine = cv2.resize(rng.normal(0, 12, (size[1] // 2 + 1, size[0] // 2 + 1)).astype(np.float32), size)
-        return np.clip(np.array(self.colour, np.float32) + (coarse + fine)[..., None], 0, 255)
+        if self.leaves:
+            rough = cv2.GaussianBlur(rng.normal(0, 140, size[::-1]).astype(np.float32), (0, 0), 1.5)
+            return np.clip(np.array(self.colour, np.float32) + rough[..., None], 0, 255)
+        coarse = cv2.resize(rng.normal(0, 12, (size[1] // 6 + 2, size[0] // 6 + 2)).astype(np.float32), size)
+        fine = cv2.resize(rng.normal(0, 8, (size[1] // 2 + 1, size[0] // 2 + 1)).astype(np.float32), size)
+        wall = np.array(self.colour, np.float32) + (coarse + fine)[..., None]
+        for top, left in np.argwhere(rng.random((size[1] // 20, size[0] // 15)) < 0.8):  # dark ones and lit ones
+            window = np.s_[20 * top + 5 : 20 * top + 16, 15 * left + 4 : 15 * left + 12]
+            wall[window] += rng.choice([-55, 45])
+        return np.clip(wall, 0, 255)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from lbr.mapping.instances.openings import without_openings
 from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
-from lbr.mapping.instances.texture import Canvas, Texture, paint
+from lbr.mapping.instances.texture import Canvas, Texture, paint, squareness
 from lbr.mapping.instances.views import View, level_pose, view_of
 from lbr.mapping.instances.walls import Wall, find_walls
 from tests.street import CAMERA, Facade, Street, corner, row, walk
@@ -152,6 +152,37 @@ def test_a_plane_that_photographs_look_through_is_no_facade(made: tuple[Scene, F
     kept = without_openings(scene.map, scene.ground, scene.cloud, [replace(piece, wall=nearer), piece])
     assert [one.wall for one in kept] == [piece.wall] and kept[0].shown.mean() > 0.9
     assert without_openings(scene.map, scene.ground, scene.cloud, []) == []
+
+
+def test_a_row_of_trees_is_no_facade():
+    house, trees = Facade((0, 0), (9, 0), (170, 90, 80), 1), Facade((12, 0), (21, 0), (70, 90, 60), 2, leaves=True)
+    street = Street([house, trees], walk(12, (2, -11), (20, -11)))
+    of_trees = [
+        [k for k in range(1, found.num + 1) if (scene.map.points[found.labels == k, 0] > 11).mean() > 0.5]
+        for settings in (FacadeInstances(), FacadeInstances(min_square=0.0))
+        for scene, found in [facades_of(street, settings)]
+    ]
+    assert of_trees[0] == [] and of_trees[1], "a plane of points like any other, but for its edges"
+
+
+@pytest.mark.parametrize("drawn_out", [1, 4])
+def test_edges_of_windows_are_square_and_leaves_are_not(drawn_out: int):
+    """Also where a wall is seen from the side, as a picture that is drawn out along it."""
+    rng = np.random.default_rng(0)
+    leaves = cv2.GaussianBlur(rng.normal(128, 200, (160, 160)).astype(np.float32), (0, 0), 2.0)
+    wall = np.full((160, 160), 180, np.float32)
+    for top, left in rng.integers(10, 130, (20, 2)):
+        wall[top : top + 20, left : left + 14] = rng.uniform(30, 120)
+    told = np.ones((160, 160 * drawn_out), bool)
+    wide = [cv2.resize(picture, told.shape[::-1], interpolation=cv2.INTER_LINEAR) for picture in (leaves, wall)]
+    assert squareness(wide[0], told) == pytest.approx(1 / 3, abs=0.04)
+    assert squareness(wide[1] + rng.normal(0, 1, told.shape), told) > 0.6
+
+
+def test_a_bare_wall_tells_nothing_of_its_edges():
+    told = np.ones((80, 80), bool)
+    assert np.isnan(squareness(np.full((80, 80), 200.0), told))
+    assert np.isnan(squareness(np.random.default_rng(0).normal(100, 30, (80, 80)), ~told))
 
 
 def painted(*parts: tuple[int, tuple[int, int, int]], ivy: tuple[int, int] | None = None) -> Texture:

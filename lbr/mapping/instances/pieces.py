@@ -16,7 +16,7 @@ from lbr.io.colmap import cam_from_img
 from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.settings import FacadeInstances
 from lbr.mapping.instances.splitting import cut
-from lbr.mapping.instances.texture import MARGIN, Canvas, Texture
+from lbr.mapping.instances.texture import MARGIN, Canvas, Texture, squareness
 from lbr.mapping.instances.walls import Wall
 from lbr.types import Camera
 
@@ -27,6 +27,7 @@ BEHIND_CAMERA = 0.05  # of the viewing distance: what has a corner nearer to the
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
 COVERED = 0.06  # a point tells of so much around it
+NEAR_POINTS = 0.1  # of the viewing distance: its picture so near to its points is that of the piece
 MIN_AREA = 0.1  # together they must tell of this area (reach squared)
 LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.6, 0.25, 0.8, 0.6, 0.8
 
@@ -117,9 +118,18 @@ def cut_wall(
         agrees = float(agreement[told].mean()) if told.any() else 0.0
         if len(images) >= images_needed and rise >= settings.min_rise and agrees >= settings.min_agreement:
             piece = _piece(cloud, wall, (canvas, texture), (first, last), points, images)
-            if np.count_nonzero(piece.support < COVERED) * (canvas.cell / wall.reach) ** 2 >= MIN_AREA:
+            if _is_large(piece):
                 pieces.append(piece)
     return pieces
+
+
+def _is_large(piece: Piece) -> bool:
+    return bool(np.count_nonzero(piece.support < COVERED) * (piece.canvas.cell / piece.wall.reach) ** 2 >= MIN_AREA)
+
+
+def is_foliage(piece: Piece, settings: FacadeInstances) -> bool:
+    """Whether the edges of its picture have no direction, as those of trees and hedges; not where it tells nothing."""
+    return squareness(piece.lab[..., 0], piece.shown & (piece.support < NEAR_POINTS)) < settings.min_square
 
 
 def _piece(

@@ -38,7 +38,8 @@ class FacadeInstances(MadeInstances):
     min_width, max_width: of a piece, in shares of the distance it is seen from. price: what a cut of a wall must
     explain. alike: neighbours that differ by fewer grey levels are joined again (larger values of both: fewer, wider
     pieces). min_rise: the share of a piece's points above the eyes of those who see it; cars, hedges and fences do not
-    rise over them. min_agreement: mean correlation of the photographs with the picture of the piece.
+    rise over them. min_agreement: mean correlation of the photographs with the picture of the piece. min_square: the
+    share of its stronger edges that are level or upright; in trees and hedges, which have no direction, a third is.
     """
 
     name: Literal["facades"] = "facades"
@@ -48,6 +49,7 @@ class FacadeInstances(MadeInstances):
     alike: float = Field(default=21.0, ge=0)
     min_rise: float = Field(default=0.2, ge=0, le=1)
     min_agreement: float = Field(default=0.35, ge=-1, le=1)
+    min_square: float = Field(default=0.41, ge=0, le=1)
 
 
 class KMeansInstances(MadeInstances):
