@@ -9,19 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from lbr.errors import DataError
-from lbr.geometry.camera import camera_of_fields
 from lbr.io.features_file import FeatureFile, add_features
 from lbr.io.files import remove
-from lbr.io.images import ImageFolder
 from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
-from lbr.io.text_lists import Problem, write_pairs
-from lbr.localization.localizer import LocalizationSettings
-from lbr.localization.verification import VerificationSettings
+from lbr.io.text_lists import Problem
 from lbr.mapping.changes import Addition, NewImage
-from lbr.mapping.map import Map, write_map
-from lbr.parallel import parallel_map
+from lbr.mapping.map import Map
 from lbr.pipeline.additions import label_additions
-from lbr.pipeline.calibrating import LocalizeAgain, Record, with_cameras_of_queries
 from lbr.pipeline.changes import (
     EXTEND,
     IMAGES,
@@ -36,19 +30,13 @@ from lbr.pipeline.features import NOTHING_FAVOURED, extract_images
 from lbr.pipeline.growing import Growing
 from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.photographs import copy_photographs, find_photographs
-from lbr.pipeline.querying import TRUSTED, QueryLocalizer
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
-from lbr.pipeline.results import poses_of
-from lbr.pipeline.searching import SearchedScene, cameras_of_db
+from lbr.pipeline.registering import look_alikes, register
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import Arrays, LocalizeQuery, MaskSource
+from lbr.pipeline.workers import MaskSource
 from lbr.pipeline.workspace import Workspace, digest_images, digest_text
-from lbr.retrieval.candidates import ListedCandidates, without_list
-from lbr.types import Query
 
-# A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
-STRICT = VerificationSettings()
 ALONE = "its pose agrees with the matches of no other image"
 
 
@@ -116,93 +104,34 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
         readable = [name for name in sorted(work.photographs.files) if name in file]
     given = work.photographs.poses
     fresh: Fresh = {n: NewImage(work.photographs.cameras[n], given[n]) for n in readable if n in given}
-    waiting, reasons, first = [n for n in readable if n not in given], dict[str, str](), True
-    growing = Growing(work, scene, frozenset(given))
-    while fresh or (first and waiting):
-        if fresh:
-            kept = growing.add(fresh)
-            reasons |= dict.fromkeys(fresh.keys() - kept, ALONE)
-            if not kept:
-                break
-        beside = () if first else tuple(growing.images)
-        fresh, failed = _localize(work, growing.scene, waiting, beside) if waiting else ({}, {})
-        if first or fresh:
-            reasons |= failed
-        waiting, first = [name for name in waiting if name not in fresh], False
+    waiting = [n for n in readable if n not in given]
+    growing, alike = Growing(work, scene, frozenset(given)), look_alikes(work, readable if waiting else [])
+    reasons = dict.fromkeys(fresh.keys() - growing.add(fresh), ALONE)
+    fresh, failed = register(work, growing.scene, waiting)
+    while fresh:
+        kept = growing.add(fresh)
+        reasons |= failed | dict.fromkeys(fresh.keys() - kept, ALONE)
+        waiting = [name for name in waiting if name not in fresh]
+        fresh, failed = _register_next(work, growing, waiting, alike, kept)
+    growing.finish()
+    reasons |= failed
     left_out = [Problem(name, reasons.get(name, ALONE)) for name in readable if name not in growing.images]
     return growing.scene, growing.images, len(growing.scene.points) - len(scene.points), left_out
 
 
-def _localize(
-    work: Extension, scene: Map, names: list[str], beside: tuple[str, ...]
-) -> tuple[Fresh, dict[str, str]]:  # fmt: skip
-    """Cameras and poses of the photographs that are verified in the map, and why the others are not.
-
-    beside: db images to compare with, those added so far; all of the map, by the ordinary search, when there are none.
-    """
-    context, workspace = work.context, work.context.workspace
-    config, folder, candidates = context.config, workspace.map, context.config.candidates
-    if beside:
-        folder, pairs = work.staging.map, work.staging.pairs
-        write_map(folder, scene)
-        write_pairs(pairs, [(name, other) for name in names for other in beside])
-        candidates = ListedCandidates(path=pairs)
-    else:
-        candidates = without_list(candidates)
-    search = work.recognised and context.uses_instances
-    searched = SearchedScene(
-        folder, workspace.index if search and not beside else None, work.staging.query_predictions if search else None,
-        candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
-    )  # fmt: skip
-    known = work.photographs.cameras
-    shared = {} if known.keys() >= set(names) else cameras_of_db(scene, context.dataset)
-    localizer = QueryLocalizer(searched, _strict(context), config.seed, 1, shared)
-    worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
-    records = _records(context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
-    found = {
-        name: NewImage(camera_of_fields(record["camera"]), poses_of([record])[name], record["place"])
-        for name, record in records.items()
-        if record["status"] in TRUSTED
-    }
-    return found, {
-        name: f"not localized in the map: {record['status']}, {record['reason']}"
-        for name, record in records.items()
-        if name not in found
-    }
-
-
-def _records(
-    context: Context, worker: LocalizeQuery, images: ImageFolder, queries: Mapping[str, Query]
-) -> dict[str, Record]:
-    """What is found of the queries; of those of an unknown camera with what they tell of it together."""
-    parallel = context.config.parallel
-    worker.open()
-    alone = parallel_map(worker, list(queries.items()), parallel, "localize")
-    records = {name: _record(arrays) for (name, _), arrays in alone}
-    if not context.config.localization.calibrate:
-        return records
-    again = with_cameras_of_queries(list(queries.values()), records, images)
-    together = parallel_map(LocalizeAgain(worker), list(again.items()), parallel, "localize again")
-    return records | {item.query.name: _record(arrays) for (_, item), arrays in together}
-
-
-def _record(arrays: Arrays | Problem) -> Record:
-    if isinstance(arrays, Problem):
-        raise DataError(str(arrays))
-    return json.loads(arrays["line"].tobytes())
-
-
-def _strict(context: Context) -> LocalizationSettings:
-    """The settings of localization, with limits of verification that are never below the defaults."""
-    settings = context.config.localization
-    limits = settings.verification
-    strict = limits.model_copy(
-        update={
-            key: max(getattr(limits, key), getattr(STRICT, key))
-            for key in ("min_inliers", "min_image_inliers", "min_kept")
-        }
-    )
-    return settings.model_copy(update={"verification": strict})
+def _register_next(
+    work: Extension, growing: Growing, waiting: list[str], alike: Mapping[str, list[str]], kept: set[str]
+) -> tuple[Fresh, dict[str, str]]:
+    """Those that look like what was added just now, beside all that was added of their like; where this finds none,
+    everyone beside all that was added."""
+    if not kept:
+        return {}, {}
+    beside = {name: [other for other in alike[name] if other in growing.images] for name in waiting}
+    likely = [name for name in waiting if not kept.isdisjoint(beside[name])]
+    fresh, failed = register(work, growing.scene, likely, beside)
+    if fresh:
+        return fresh, failed
+    return register(work, growing.scene, waiting, dict.fromkeys(waiting, list(growing.images)))
 
 
 def _inputs(work: Extension, added: Fresh) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lbr.features.sift_daynight import SiftDayNightSettings, of_sift
 from lbr.mapping.adjustment import adjusted_poses
 from lbr.mapping.changes import NewObservations, points_of_keypoints, with_images
 from lbr.mapping.growth import View, grow
@@ -19,6 +20,7 @@ from lbr.pipeline.workers import PosedCamera
 from lbr.retrieval.pairs import Pair, PosePairs, pairs_from_poses
 from lbr.types import LocalFeatures, Matches
 
+SETTLE = 1.5  # times as many images as when all were adjusted last: all are again; between, those that are new
 MIN_SHARE = 0.25  # of an image's matches, in pairs that pass at all: by chance a tenth agree with a wrong pose
 
 
@@ -27,7 +29,10 @@ class Growing:
     """A map and what was added to it so far. Photographs of another round may move when more of them tell where they
     are, but for those of `fixed`, whose poses were given; what the map had before stays as it was.
 
-    base: the map before; scene: with the images that were added, from the verified matches of all of them.
+    base: the map before; scene: with the images that were added, from the verified matches of all of them. posing: of
+    the matches those that adjust poses: found without the poses, along whose epipolar lines all of `matches` lie, and
+    of SIFT alone where features are of two kinds, as structure from motion has it.
+    settled: how many images there were when all that may move were adjusted together last.
     """
 
     work: Extension
@@ -35,22 +40,38 @@ class Growing:
     fixed: frozenset[str]
     images: Fresh = field(default_factory=dict)
     matches: dict[Pair, np.ndarray] = field(default_factory=dict)
+    posing: dict[Pair, np.ndarray] = field(default_factory=dict)
     scene: Map = field(init=False)
+    settled: int = 0
 
     def __post_init__(self) -> None:
         self.scene = self.base
 
     def add(self, fresh: Fresh) -> set[str]:
         """Add the photographs that their matches agree with; these."""
-        self.matches |= self._verified(_pairs(self.work, self.scene, fresh), fresh)
+        self._match(fresh)
         if not self.matches:
             return set()
-        features = dict(self.work.read(sorted({name for pair in self.matches for name in pair})))
+        features = self._features()
         images = {name: image for name, image in {**self.images, **fresh}.items() if name in features}
-        if images.keys() - self.fixed:
-            images = self._adjusted(images, features)
-        self.images = self._grow(images, features)
+        if len(images) >= SETTLE * self.settled:
+            self._settle(images, features)
+        else:
+            self.images = self._grow(self._adjusted(images, features, fresh.keys() - self.fixed), features)
         return fresh.keys() & self.images.keys()
+
+    def finish(self) -> None:
+        """What came since all were adjusted together last is adjusted with all."""
+        if len(self.images) > self.settled:
+            self._settle(self.images, self._features())
+
+    def _settle(self, images: Fresh, features: Mapping[str, LocalFeatures]) -> None:
+        self.images = self._grow(self._adjusted(images, features, images.keys() - self.fixed), features)
+        self.settled = len(self.images)
+
+    def _features(self) -> dict[str, LocalFeatures]:
+        """Of all images that have matches."""
+        return dict(self.work.read(sorted({name for pair in (*self.matches, *self.posing) for name in pair})))
 
     def _posed(self, name: str, images: Fresh) -> PosedCamera:
         if name in images:
@@ -58,11 +79,15 @@ class Growing:
         image = self.scene.index_of(name)
         return self.scene.camera(image), self.scene.pose(image)
 
-    def _adjusted(self, images: Fresh, features: Mapping[str, LocalFeatures]) -> Fresh:
-        posed = {name: self._posed(name, images) for name in features}
-        keypoints = {name: found.keypoints for name, found in features.items()}
-        free = images.keys() - self.fixed
-        poses = adjusted_poses(posed, keypoints, self.matches, free, _limits(self.work), self.work.context.config.seed)
+    def _adjusted(self, images: Fresh, features: Mapping[str, LocalFeatures], free: Set[str]) -> Fresh:
+        """The images, those of `free` adjusted to what they match, all else as it is."""
+        if not free:
+            return images
+        matches = {pair: found for pair, found in self.posing.items() if not free.isdisjoint(pair)}
+        posed = {name: self._posed(name, images) for name in sorted({name for pair in matches for name in pair})}
+        keypoints = {name: features[name].keypoints for name in posed}
+        free = free & posed.keys()
+        poses = adjusted_poses(posed, keypoints, matches, free, _limits(self.work), self.work.context.config.seed)
         return images | {name: replace(images[name], pose=pose) for name, pose in poses.items()}
 
     def _grow(self, images: Fresh, features: Mapping[str, LocalFeatures]) -> Fresh:
@@ -79,22 +104,29 @@ class Growing:
         )
         seen = NewObservations(listed, keypoints, descriptors, growth.point_index)
         self.scene = with_images(self.base, kept, growth.points, seen) if kept else self.base
+        self._forget(images.keys() - kept.keys())
         return kept
+
+    def _forget(self, lost: Set[str]) -> None:
+        """Images that see no point of the map have no place in it: nothing is to be matched with them any more."""
+        self.matches = {pair: found for pair, found in self.matches.items() if lost.isdisjoint(pair)}
+        self.posing = {pair: found for pair, found in self.posing.items() if lost.isdisjoint(pair)}
 
     def _view(self, name: str, images: Fresh, features: LocalFeatures) -> View:
         new = name in images
         points = np.full(len(features), -1, np.int64) if new else points_of_keypoints(self.base, name, features)
         return View(*self._posed(name, images), features.keypoints, points, new)
 
-    def _verified(self, pairs: list[Pair], fresh: Fresh) -> dict[Pair, np.ndarray]:
-        """The matches of pairs that agree with the poses, without those of new images whose pose is not believed.
+    def _match(self, fresh: Fresh) -> None:
+        """Matches that agree with the poses, without those of new images whose pose is not believed.
 
         Matches that tell whether poses are right know nothing of them; those of images that are believed are then
         guided by them, where those of the map are (`matcher.guided`).
         """
-        config, limits = self.work.context.config, _limits(self.work)
+        config, limits, pairs = self.work.context.config, _limits(self.work), _pairs(self.work, self.scene, fresh)
         posed = {name: self._posed(name, fresh) for name in sorted({name for pair in pairs for name in pair})}
-        keypoints = {name: found.keypoints for name, found in self.work.read(posed)}
+        features = dict(self.work.read(posed))
+        keypoints = {name: found.keypoints for name, found in features.items()}
         cameras, poses = {n: camera for n, (camera, _) in posed.items()}, {n: pose for n, (_, pose) in posed.items()}
         sizes: dict[Pair, int] = {}
 
@@ -104,12 +136,13 @@ class Growing:
                 yield pair, found
 
         verified = _believed(verify_pairs(cameras, poses, keypoints, plain(), limits), sizes, set(fresh))
-        if guidance(config.matcher) is None:
-            return verified
-        believed = {name for pair in verified for name in pair}
-        again = [pair for pair in pairs if believed.issuperset(fresh.keys() & set(pair))]
-        guided = matches_of(self.work.features, config.matcher, again, config.parallel, "match again", posed)
-        return verify_pairs(cameras, poses, keypoints, guided, limits)
+        self.posing |= _of_sift(verified, features) if isinstance(config.extractor, SiftDayNightSettings) else verified
+        if guidance(config.matcher) is not None:
+            believed = {name for pair in verified for name in pair}
+            again = [pair for pair in pairs if believed.issuperset(fresh.keys() & set(pair))]
+            guided = matches_of(self.work.features, config.matcher, again, config.parallel, "match again", posed)
+            verified = verify_pairs(cameras, poses, keypoints, guided, limits)
+        self.matches |= verified
 
 
 def _pairs(work: Extension, scene: Map, fresh: Fresh) -> list[Pair]:
@@ -127,6 +160,12 @@ def _pairs(work: Extension, scene: Map, fresh: Fresh) -> list[Pair]:
 def _limits(work: Extension) -> TriangulationSettings:
     settings = work.context.config.reconstruction
     return settings if isinstance(settings, TriangulationSettings) else TriangulationSettings()
+
+
+def _of_sift(matches: Mapping[Pair, np.ndarray], features: Mapping[str, LocalFeatures]) -> dict[Pair, np.ndarray]:
+    """The matches [M, 2] of SIFT's keypoints; none of two kinds match each other."""
+    sift = {name: of_sift(features[name].descriptors) for name in {first for first, _ in matches}}
+    return {(first, second): found[sift[first][found[:, 0]]] for (first, second), found in matches.items()}
 
 
 def _believed(verified: dict[Pair, np.ndarray], sizes: Mapping[Pair, int], fresh: set[str]) -> dict[Pair, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -87,12 +87,23 @@ def _choose(context: Context, work: Making) -> list[Pair]:
 def _alike(context: Context, settings: SimilarPairs) -> list[Pair]:
     with FeatureFile(context.workspace.db_features) as features:
         names = [name for name in context.dataset.db_names if name in features]
-        sample = [features.read(name).descriptors for name in names[:: -(-len(names) // WORD_IMAGES) or 1]]
-        if not any(map(len, sample)):
-            raise DataError(f"{features.path}: no keypoints in {len(sample)} images, so no two are alike")
-        words = visual_words(sample, settings.num_words, context.config.seed)
-        local = (features.read(name).descriptors for name in tqdm(names, "pairs", unit=""))
-        return pairs_from_likeness(names, global_descriptors(local, words), settings)
+        pairs = pairs_alike(features, names, settings, context.config.seed)
+        if not pairs:
+            raise DataError(f"{features.path}: no keypoints in {len(names)} images, so no two are alike")
+        return pairs
+
+
+def pairs_alike(features: FeatureFile, names: Sequence[str], settings: SimilarPairs, seed: int) -> list[Pair]:
+    """Those of the images that look alike by their features, or whose names follow each other; none without keypoints.
+
+    Raises DataError for features that are not to be had.
+    """
+    sample = [features.read(name).descriptors for name in names[:: -(-len(names) // WORD_IMAGES) or 1]]
+    if not any(map(len, sample)):
+        return []
+    words = visual_words(sample, settings.num_words, seed)
+    local = (features.read(name).descriptors for name in tqdm(names, "pairs", unit=""))
+    return pairs_from_likeness(names, global_descriptors(local, words), settings)
 
 
 def match(context: Context) -> list[Report]:

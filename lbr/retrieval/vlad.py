@@ -12,6 +12,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 
 MAX_TRAINING = 60_000  # descriptors that choose the centres
+SEEDS = 4_000  # of these, from which the first centres come: scipy's k-means++ is quadratic in the centres
 LEAST_NORM = 1e-3  # a residual below it is rounding: it must not be blown up to one
 
 
@@ -26,7 +27,9 @@ def visual_words(descriptors: Sequence[np.ndarray], count: int, seed: int) -> np
     stacked = np.concatenate(sample).astype(np.float32) if sample else np.zeros((0, 0), np.float32)
     if not len(stacked):
         raise ValueError("no local descriptors to make visual words of")
-    words, _ = kmeans2(stacked, max(1, min(count, len(stacked) // 4)), iter=10, minit="++", missing="warn", rng=rng)
+    seeds = stacked[np.sort(rng.choice(len(stacked), min(SEEDS, len(stacked)), replace=False))]
+    first, _ = kmeans2(seeds, max(1, min(count, len(seeds) // 4)), iter=1, minit="++", missing="warn", rng=rng)
+    words, _ = kmeans2(stacked, first, iter=10, minit="matrix", missing="warn")
     return words.astype(np.float32)
 
 

@@ -26,6 +26,7 @@ from lbr.mapping.changes import NewImage
 from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import open_map, write_map
 from lbr.matching import guidance
+from lbr.pipeline import extending, growing
 from lbr.pipeline.photographs import Photographs
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace, read_manifest
@@ -324,39 +325,68 @@ def test_a_map_made_anew_says_that_its_changes_are_lost(own: Path, capsys: pytes
     assert "changes" not in read_manifest(work(own).map)
 
 
-def test_photographs_that_see_only_each_other_are_added_in_rounds(
-    tmp_path: Path, scene: RenderedScene, write_config: Callable, monkeypatch: pytest.MonkeyPatch
-):
-    """The map has the left of the arc; the right finds its place next to what was added before it."""
-    folder = tmp_path
-    shutil.copytree(scene.root, folder / "scene")
+@pytest.fixture
+def left_of_arc(tmp_path: Path, scene: RenderedScene, write_config: Callable) -> tuple[list[str], list[str]]:
+    """The map has the left of the arc; the right finds its place next to what was added before it. The arguments of
+    `lbr extend`, and what the map has."""
+    shutil.copytree(scene.root, tmp_path / "scene")
     names = sorted(scene.poses, key=lambda n: scene.poses[n].centre[0])
     kept, new = names[:3], names[3:]
-    shutil.rmtree(folder / "scene/3D-models")
+    shutil.rmtree(tmp_path / "scene/3D-models")
     write_model(
-        folder / "scene/3D-models", build_model(dict.fromkeys(kept, PHOTOGRAPH), {n: scene.poses[n] for n in kept})
+        tmp_path / "scene/3D-models", build_model(dict.fromkeys(kept, PHOTOGRAPH), {n: scene.poses[n] for n in kept})
     )
-    write_query_list(folder / "list.txt", dict.fromkeys(new, PHOTOGRAPH))
-    config = write_config(folder, folder / "scene", "localization: {verification: {min_inliers: 70}}\n")
+    write_query_list(tmp_path / "list.txt", dict.fromkeys(new, PHOTOGRAPH))
+    config = write_config(tmp_path, tmp_path / "scene", "localization: {verification: {min_inliers: 70}}\n")
     assert main(["run", "--config", str(config), "--until", "reconstruct"]) == 0
-    from lbr.pipeline import extending
+    return ["extend", "--config", str(config), "--images", str(tmp_path / "list.txt")], kept
 
-    rounds, really = [], extending._localize
 
-    def counting(work, scene, waiting, beside):
+def test_photographs_that_see_only_each_other_are_added_in_rounds(
+    tmp_path: Path, scene: RenderedScene, left_of_arc: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    call, kept = left_of_arc
+    rounds, really = [], extending.register
+
+    def counting(work, scene, waiting, beside=None):
         found = really(work, scene, waiting, beside)
         rounds.append(set(found[0]))
         return found
 
-    monkeypatch.setattr(extending, "_localize", counting)
-    code = main(["extend", "--config", str(config), "--images", str(folder / "list.txt")])
-    after = open_map(folder / "work/map")
+    monkeypatch.setattr(extending, "register", counting)
+    code = main(call)
+    after = open_map(tmp_path / "work/map")
     grown = [r for r in rounds if r]
     assert len(grown) >= 2, "at once: the test shows nothing"
     assert set().union(*grown) == set(after.names) - set(kept)
-    assert code == (0 if len(after) == len(names) else 1)
+    assert code == (0 if len(after) == len(scene.poses) else 1)
     for name in set(after.names) - set(kept):
         assert np.linalg.norm(after.pose(after.index_of(name)).centre - scene.poses[name].centre) < 0.15, "drift"
+
+
+def test_a_photograph_that_a_later_round_loses_is_left_out_and_said(
+    tmp_path: Path, left_of_arc: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):  # fmt: skip
+    """As when it moves away from its points, once more photographs tell where it is."""
+    really, first = growing.grow, []
+
+    def losing(views, points, matches, limits):
+        growth, new = really(views, points, matches, limits), [name for name, view in views.items() if view.new]
+        if first and first[0] in views:
+            stays = growth.views != list(views).index(first[0])
+            growth = replace(
+                growth, views=growth.views[stays], keypoints=growth.keypoints[stays],
+                point_index=growth.point_index[stays],
+            )  # fmt: skip
+        first.extend(new)
+        return growth
+
+    monkeypatch.setattr(growing, "grow", losing)
+    assert main(left_of_arc[0]) == 1
+    after, said = open_map(tmp_path / "work/map"), capsys.readouterr()
+    assert first[0] not in after and len(after) > len(left_of_arc[1])
+    assert f"{first[0]}: {extending.ALONE}" in said.out + said.err
 
 
 def test_photographs_of_an_unknown_camera_are_added_with_what_they_tell_of_it_together(
