@@ -51,12 +51,13 @@ class Facade:
         if self.leaves:
             rough = cv2.GaussianBlur(rng.normal(0, 140, size[::-1]).astype(np.float32), (0, 0), 1.5)
             return np.clip(np.array(self.colour, np.float32) + rough[..., None], 0, 255)
-        coarse = cv2.resize(rng.normal(0, 12, (size[1] // 6 + 2, size[0] // 6 + 2)).astype(np.float32), size)
-        fine = cv2.resize(rng.normal(0, 8, (size[1] // 2 + 1, size[0] // 2 + 1)).astype(np.float32), size)
+        coarse = cv2.resize(rng.normal(0, 22, (size[1] // 6 + 2, size[0] // 6 + 2)).astype(np.float32), size)
+        fine = cv2.resize(rng.normal(0, 12, (size[1] // 2 + 1, size[0] // 2 + 1)).astype(np.float32), size)
         wall = np.array(self.colour, np.float32) + (coarse + fine)[..., None]
-        for top, left in np.argwhere(rng.random((size[1] // 20, size[0] // 15)) < 0.8):  # dark ones and lit ones
-            window = np.s_[20 * top + 5 : 20 * top + 16, 15 * left + 4 : 15 * left + 12]
-            wall[window] += rng.choice([-55, 45])
+        for top, left in np.argwhere(rng.random((size[1] // 20, size[0] // 15)) < 0.8):  # no two houses have them alike
+            (y, x), (high, wide) = rng.integers(2, 7, 2), rng.integers((8, 5), (13, 9))
+            window = np.s_[20 * top + y : 20 * top + y + high, 15 * left + x : 15 * left + x + wide]
+            wall[window] += rng.choice([-1, 1]) * rng.uniform(25, 70)
         return np.clip(wall, 0, 255)
 
 
