@@ -16,7 +16,7 @@ BENCHMARKS = {
     "splits": "./run_own on the same photographs, others of them as queries: a quarter of an hour",
     "changed": "real queries resized, cut, blurred, covered, pressed, and those of other places: ten minutes",
     "sparse": "few photographs: a map of a quarter of the drive's, guided and not, and extended: ten minutes",
-    "onward": "a drive that goes on: its map extended by what comes after, with new instances: ten minutes",
+    "onward": "a drive that goes on: its map extended by what comes after, with new instances: a quarter of an hour",
     "light": "real light, by day and by night: what local features match, and what recognition knows again",
     "speed": "db matching, triangulation and localization, paired with the field's way on the same features",
     "engines": "nearest-neighbour engines: numpy, torch, faiss, OpenCV",

@@ -1,7 +1,8 @@
 """A drive that goes on: `./run_own` on its first hundred frames (../shared/data), then `lbr extend` by the other fifty.
 
-These come with their poses. Queries are of the whole drive. The network knows the facades of the first part; those of
-the second are new instances, found as `lbr label` finds them and known by prototypes.
+These come with their poses, or are localized, each next to those before it. Queries are of the whole drive. The
+network knows the facades of the first part; those of the second are new instances, found as `lbr label` finds them and
+known by prototypes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ def run() -> str:
     num = _first_part(source, photographs)
     minutes = run_own(OUT / "first", str(photographs), thresholds(LIMIT))
     rows = [_row(f"{FIRST} frames", OUT / "first", f"{minutes} min, all stages")]
-    shutil.copytree(OUT / "first", OUT / "extended", ignore=shutil.ignore_patterns("runs"))
-    rows.append(_row(f"... extended by the {num} after them", OUT / "extended", f"{_extended(photographs):.0f} s"))
+    poses = ("--poses", str(photographs / "added-poses.txt"))
+    for title, folder, given in (("", OUT / "extended", poses), (", without poses", OUT / "registered", ())):
+        shutil.copytree(OUT / "first", folder, ignore=shutil.ignore_patterns("runs"))
+        took = f"{_extended(photographs / 'added/list.txt', folder, *given):.0f} s"
+        rows.append(_row(f"... extended by the {num} after them{title}", folder, took))
     return table(["map", "images", "instances", *COLUMNS[1:-1], "time"], rows)
 
 
@@ -57,12 +61,11 @@ def _first_part(source: Path, target: Path) -> int:
     return len(later)
 
 
-def _extended(photographs: Path) -> float:
+def _extended(listed: Path, folder: Path, *poses: str) -> float:
     """Seconds of the extension; then the queries are recognised and localized anew."""
-    where = ("--config", str(OUT / "first/config.yaml"), f"workspace={OUT / 'extended'}")
-    listed, poses = photographs / "added/list.txt", photographs / "added-poses.txt"
+    where = ("--config", str(OUT / "first/config.yaml"), f"workspace={folder}")
     start = time.perf_counter()
-    lbr("extend", *where, "--images", str(listed), "--poses", str(poses))
+    lbr("extend", *where, "--images", str(listed), *poses)
     seconds = time.perf_counter() - start
     lbr("run", *where, "--from", "recognise", "--overwrite", thresholds(LIMIT))
     return seconds

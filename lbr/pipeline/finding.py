@@ -103,14 +103,19 @@ def _parts(context: Context, work: Making, scene: Map, settings: Made) -> list[P
     parts: list[Part] = []
     for place in range(scene.num_places):
         own, points = part_of(scene, scene.images_of(place))
+        named = f"place {place} of the map ({len(own)} images)"
         try:
             ready = prepare(own, context.config.seed, settings.min_track)
-            walls = _paint(context, work, ready, place) if isinstance(settings, FacadeInstances) else []
-            found = _found(ready, walls, settings, context.config.seed)
+            if isinstance(settings, FacadeInstances):
+                walls = _paint(context, work, ready, place)
+                found, doubts = _facades(ready, walls, settings)
+                work.problems += [Problem(named, doubt) for doubt in doubts]
+            else:
+                walls, found = [], find_clusters(ready, settings, context.config.seed)
         except DataError as error:
             if scene.num_places == 1:
                 raise
-            work.problems.append(Problem(f"place {place} of the map ({len(own)} images)", f"no instances: {error}"))
+            work.problems.append(Problem(named, f"no instances: {error}"))
             continue
         first = sum(part.found.num for part in parts)
         parts.append(Part(place, ready, points, walls, numbered_from(found, first)))
@@ -119,10 +124,17 @@ def _parts(context: Context, work: Making, scene: Map, settings: Made) -> list[P
     return parts
 
 
-def _found(scene: Scene, walls: list[Painted], settings: Made, seed: int) -> Found:
-    if isinstance(settings, FacadeInstances):
-        return find_facades(scene, walls, settings)
-    return find_clusters(scene, settings, seed)
+def _facades(scene: Scene, walls: list[Painted], settings: FacadeInstances) -> tuple[Found, list[str]]:
+    """The instances of a place, and what is to be said of them: trees too, where there is nothing else to go by.
+
+    Raises DataError when there is none.
+    """
+    try:
+        return find_facades(scene, walls, settings), []
+    except DataError:
+        found = find_facades(scene, walls, settings.model_copy(update={"min_square": 0.0}))
+    why = "no instance has level and upright edges, as facades have (instances.min_square): "
+    return found, [f"{why}all {found.num} were kept, as there are no others; look at labels/previews"]
 
 
 def _paint(context: Context, work: Making, scene: Scene, place: int) -> list[Painted]:
