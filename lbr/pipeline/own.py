@@ -72,8 +72,8 @@ def look_at(photos: Path) -> Found:
 def with_queries(found: Found, queries: Path, links: Path) -> Found:
     """With the photographs of `queries`: a folder, one photograph, or a list of names in the folder of photographs.
 
-    Photographs that lie elsewhere are linked, not copied: `links` becomes a folder of links to the photographs to map
-    and to the queries, so that all names have one root. Raises DataError when there is nothing at `queries`.
+    Photographs that lie elsewhere are linked, not copied (`link`): names are relative to `links` then. Raises DataError
+    when there is nothing at `queries`.
     """
     queries = Path(os.path.abspath(queries))
     if queries.suffix == ".txt" and queries.is_file():
@@ -82,6 +82,15 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
         raise DataError(f"{queries}: no such folder of queries, nor a photograph, nor a list (.txt)")
     if queries.is_dir() and not list_images(queries):
         raise DataError(f"{queries}: no photographs in it (nor below it)")
+    return replace(
+        found, images=links, db_folder="db" if found.model is None else found.db_folder, queries=None,
+        query_folder=QUERY, ground_truth=_file(queries / "gt.txt"),
+    )  # fmt: skip
+
+
+def link(found: Found, queries: Path, links: Path) -> None:
+    """Make `links` a folder of links to the photographs to map and to the queries, so that all names have one root."""
+    queries = Path(os.path.abspath(queries))
     remove(links)
     links.mkdir(parents=True)
     if found.model is None:  # names may change as nothing refers to them
@@ -95,10 +104,6 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
     else:
         (links / QUERY).mkdir()
         (links / QUERY / queries.name).symlink_to(queries)
-    return replace(
-        found, images=links, db_folder="db" if found.model is None else found.db_folder, queries=None,
-        query_folder=QUERY, ground_truth=_file(queries / "gt.txt"),
-    )  # fmt: skip
 
 
 def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | None = None) -> tuple[Path, list[str]]:
@@ -109,23 +114,25 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
     when it does not, DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
-    found = look_at(photos)
-    if queries is not None:
-        found = with_queries(found, queries, workspace / LINKS)
-    names, poses = _photographs(found)
-    told = [f"{len(names)} photographs to map in {photos}, {_described(found)}", *_left_alone(found)]
-    dataset = _dataset(found)
-    if found.has_queries:
-        told.append(f"queries: {found.queries or found.images / (found.query_folder or '')}")
-    else:
-        dataset |= _hold_out(names, poses, workspace, told)
+    there = look_at(photos)
+    asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
+    names, poses = _photographs(there)
+    told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
+    held = [] if asked.has_queries else _held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
-        "dataset": dataset,
+        "dataset": _dataset(asked) | _of_held_out(held, poses, workspace),
         "workspace": str(workspace),
-        **_sized(found, len(names)),
+        **_sized(there, len(names)),
     }
-    _write_once(workspace / CONFIG, sections, told, named=base is not None)
+    _check_same(workspace / CONFIG, sections, named=base is not None)  # before anything of it is changed
+    if queries is not None and asked.images != there.images:
+        link(there, queries, workspace / LINKS)
+    if asked.has_queries:
+        told.append(f"queries: {asked.queries or asked.images / (asked.query_folder or '')}")
+    else:
+        told.append(_hold_out(held, poses, workspace))
+    told.append(_write_once(workspace / CONFIG, sections))
     return workspace / CONFIG, told
 
 
@@ -161,19 +168,31 @@ def _dataset(found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _hold_out(names: list[str], poses: dict[str, Pose], workspace: Path, told: list[str]) -> dict[str, Any]:
-    """Keys of the dataset that hold some photographs out, as there are no queries: the map is tried on them."""
-    held = names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
+def _held_out(names: list[str], workspace: Path) -> list[str]:
+    """Which photographs to hold out, as there are no queries: the map is tried on them. Those of before, or that a
+    person wrote there, as far as they are among the photographs; else one of a few."""
+    path = workspace / HELD_OUT
+    if (workspace / CONFIG).is_file() and path.is_file():
+        listed = {line.strip() for line in read_text(path).splitlines()}
+        if held := [name for name in names if name in listed]:
+            return held
+    return names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
+
+
+def _of_held_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> dict[str, str]:
+    """Keys of the dataset that hold these photographs out."""
+    keys = {"held_out": HELD_OUT} if held else {}
+    return keys | ({"ground_truth": str(workspace / HELD_OUT_POSES)} if held and poses else {})
+
+
+def _hold_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> str:
+    """Write their list, and their poses where there are any; what to tell of it."""
     if not held:
-        told.append(f"no queries, and too few photographs ({len(names)}) to hold any out: the map alone is made")
-        return {}
+        return "no queries, and too few photographs to hold any out: the map alone is made"
     write_text(workspace / HELD_OUT, "".join(f"{name}\n" for name in held))
-    told.append(f"no queries: {len(held)} photographs are held out and localized ({HELD_OUT})")
-    keys: dict[str, Any] = {"held_out": HELD_OUT}
     if poses:
         write_poses(workspace / HELD_OUT_POSES, {name: poses[name] for name in held})
-        keys["ground_truth"] = str(workspace / HELD_OUT_POSES)
-    return keys
+    return f"no queries: {len(held)} photographs are held out and localized ({HELD_OUT})"
 
 
 def _sized(found: Found, count: int) -> dict[str, Any]:
@@ -186,22 +205,33 @@ def _sized(found: Found, count: int) -> dict[str, Any]:
     return sections
 
 
-def _write_once(path: Path, sections: dict[str, Any], told: list[str], named: bool) -> None:
-    """named: a person said which base it is to start from."""
-    text = yaml.safe_dump(sections, sort_keys=False)
+def _check_same(path: Path, sections: dict[str, Any], named: bool) -> None:
+    """Raises ConfigError when the configuration that is there is about something else. named: a person said which base
+    it is to start from."""
     if not path.is_file():
-        write_text(path, text)
-        told.append(f"configuration: {path}; change it, and `lbr VERB --config` it, as you like")
         return
-    there = yaml.safe_load(read_text(path))
-    if not isinstance(there, dict) or there.get("dataset") != sections["dataset"]:
+    there, wanted = yaml.safe_load(read_text(path)), sections["dataset"]
+    dataset = there.get("dataset") if isinstance(there, dict) else None
+    if dataset != wanted:
+        if isinstance(dataset, dict) and all(dataset.get(key) == wanted[key] for key in ("root", "model")):
+            raise ConfigError(
+                f"{path}: is about these photographs with other queries; name another --workspace, or localize "
+                f"yours in its map: lbr locate --config {path} QUERIES"
+            )
         raise ConfigError(f"{path}: is about other photographs; name another --workspace, or remove that file")
     if named and there.get("base") != sections["base"]:
         raise ConfigError(
             f"{path}: starts from {there.get('base')}, not from {sections['base']}; name another --workspace, "
             "or change `base` in it"
         )
-    told.append(f"configuration: {path}, as it is there; remove it to start from ours")
+
+
+def _write_once(path: Path, sections: dict[str, Any]) -> str:
+    """Write the configuration, unless it is there; what to tell of it."""
+    if path.is_file():
+        return f"configuration: {path}, as it is there; remove it to start from ours"
+    write_text(path, yaml.safe_dump(sections, sort_keys=False))
+    return f"configuration: {path}; change it, and `lbr VERB --config` it, as you like"
 
 
 def _model(root: Path) -> Path | None:

@@ -16,7 +16,7 @@ from lbr.errors import ConfigError, DataError
 from lbr.io.colmap import build_model, write_model
 from lbr.io.images import write_image
 from lbr.io.text_lists import read_poses
-from lbr.pipeline.own import prepare, splits
+from lbr.pipeline.own import HELD_OUT, prepare, splits
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.workspace import Workspace
 from tests.street import CAMERA, row
@@ -52,6 +52,43 @@ def test_photographs_alone_are_reconstructed_and_one_of_eight_is_held_out(tmp_pa
     assert found.queries[0].name not in found.db_names and "1 photographs are held out" in told
     config = load_config(path)
     assert (config.reconstruction.name, config.pairs.name) == ("sfm", "exhaustive")
+
+
+def test_photographs_that_come_later_change_nothing_of_what_is_held_out(tmp_path: Path, plain: Path):
+    found, path, _ = made(plain, tmp_path / "work")
+    for number in range(5):
+        shutil.copy(next(plain.glob("*.png")), plain / f"a {number}.png")  # before all others, in their order
+    again, _, _ = made(plain, tmp_path / "work")
+    assert again.queries == found.queries and len(again.db_names) == len(found.db_names) + 5
+    chosen = sorted(found.db_names)[:2]
+    (path.parent / HELD_OUT).write_text("\n".join([*chosen, "gone.png"]))
+    by_hand, _, told = made(plain, tmp_path / "work")
+    assert [query.name for query in by_hand.queries] == chosen and "2 photographs are held out" in told
+
+
+def test_a_workspace_that_is_refused_stays_as_it_is(tmp_path: Path, scene: RenderedScene, plain: Path):
+    """About other photographs, or these with other queries: neither its links nor its list are touched."""
+    elsewhere, queries = tmp_path / "elsewhere", scene.root / "images/query"
+    shutil.copytree(plain, elsewhere)
+    (elsewhere / "one more.png").write_bytes(next(plain.glob("*.png")).read_bytes())
+    made(plain, tmp_path / "held")
+    made(plain, tmp_path / "linked", queries)
+    for workspace, photos, asked, why in (
+        ("held", elsewhere, None, "other photographs"),
+        ("held", plain, queries, "with other queries; name another --workspace, or localize yours in its map"),
+        ("linked", elsewhere, queries, "other photographs"),
+        ("linked", plain, None, "with other queries"),
+    ):
+        before = contents(tmp_path / workspace)
+        with pytest.raises(ConfigError, match=why):
+            made(photos, tmp_path / workspace, asked)
+        assert contents(tmp_path / workspace) == before
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What files say, and where links lead."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return {str(path): str(path.readlink()) if path.is_symlink() else path.read_text() for path in paths}
 
 
 def test_held_out_photographs_have_the_models_poses_as_their_truth(
