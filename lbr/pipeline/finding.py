@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -33,9 +33,9 @@ from lbr.mapping.map import Map, open_map
 from lbr.mapping.places import part_of
 from lbr.pipeline.changes import changes_of, forget_added_labels
 from lbr.pipeline.label_workers import LabelImage, PaintWall, painted, wall_items
-from lbr.pipeline.stage import Context, Report, identities_as_made, made, make_parts, reused
+from lbr.pipeline.stage import Context, Report, identities, identities_as_made, made, make_parts, reused
 from lbr.pipeline.vocabulary import BACKGROUND, with_instances
-from lbr.pipeline.workspace import Making, Recipe, digest_images, making
+from lbr.pipeline.workspace import Making, Recipe, digest_images, making, read_manifest
 from lbr.types import InstanceVocabulary
 from lbr.visualization.instances import plan_picture, step_picture, wall_picture
 
@@ -68,9 +68,10 @@ def find_instances(context: Context) -> Report:
     names = changes_of(workspace).names_as_made(scene.names)
     inputs |= {"images": digest_images(dataset.image_root, names)}
     recipe = Recipe("label", {"instances": _relevant(settings), **context.dump("seed")}, inputs)
-    if context.reusable(workspace.instances, recipe):
-        return reused(workspace.instances)
-    with making(workspace.instances, recipe) as work:
+    now = replace(recipe, inputs={**inputs, **identities(workspace.map)})
+    if kept := _kept_as_they_were(context, recipe, now):
+        return kept
+    with making(workspace.instances, now) as work:
         parts = _parts(context, work, scene, settings)
         num, folder = sum(part.found.num for part in parts), work.parts.folder
         vocabulary = with_instances(BACKGROUND, num)
@@ -88,9 +89,25 @@ def find_instances(context: Context) -> Report:
         write_vocabulary(folder / "vocabulary.txt", vocabulary)
         work.facts["num"] = num
         work.facts["summary"] = _summary(scene, parts)
+        work.facts |= {"made_as": recipe.identity, "inputs": inputs}  # their ids are of the map as it is
         publish(work, workspace.instances)
         forget_added_labels(workspace)
     return made(workspace.instances)
+
+
+def _kept_as_they_were(context: Context, recipe: Recipe, now: Recipe) -> Report | None:
+    """The report on instances of the map as it is (`now`), or as it was before it was changed: they are not found anew
+    unasked. None where they are to be."""
+    output = context.workspace.instances
+    if not context.reusable(output, recipe):
+        return None
+    report = reused(output)
+    if (read_manifest(output) or {})["identity"] == now.identity:
+        return report
+    if context.overwrite:
+        return None
+    told = "the map was changed since: `lbr label --overwrite` looks at it as it is"
+    return replace(report, summary=f"{report.summary}; {told}")
 
 
 def _relevant(settings: Made) -> dict:

@@ -19,7 +19,9 @@ from lbr.geometry.pose import Pose
 from lbr.io.files import remove
 from lbr.io.images import image_size, list_images, write_image
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
-from lbr.mapping.map import Map, write_map
+from lbr.mapping.changes import without_images
+from lbr.mapping.map import Map, open_map, write_map
+from lbr.pipeline.changes import REMOVE, Change, changed, publish_map
 from lbr.pipeline.stage import Context
 from lbr.pipeline.stages import flow, left_out
 from lbr.pipeline.vocabulary import BACKGROUND, load_vocabulary
@@ -164,6 +166,23 @@ def test_label_images_of_additions_go_when_the_map_is_looked_at_anew(own: Path):
     assert main(["label", "--config", str(own)]) == 0 and (added / "labels/new.png").is_file(), "reused"
     assert main(["label", "--config", str(own), "--overwrite", "instances.min_points=20"]) == 0
     assert not list(added.iterdir())
+
+
+def test_a_map_that_was_changed_is_looked_at_anew_when_asked(own: Path, capsys: pytest.CaptureFixture):
+    """Its ids are others then: neither label images nor corrections of before are taken for those of them."""
+    workspace = Workspace(own.parent / "work")
+    scene, before = open_map(workspace.map), read_manifest(workspace.instances)
+    gone = scene.names[0]
+    change = changed(workspace, Change(REMOVE, (gone,), {}))
+    publish_map(workspace, without_images(scene, {gone})[0], change, (), {"summary": "smaller", "problems": []})
+    call, mask = ["label", "--config", str(own)], mask_path(workspace.labels, gone)
+    assert main(call) == 0 and mask.is_file()
+    assert "the map was changed since: `lbr label --overwrite`" in capsys.readouterr().out
+    assert main([*call, "--overwrite"]) == 0 and not mask.is_file()
+    after = read_manifest(workspace.instances)
+    assert after["made_as"] == before["identity"] != after["identity"]
+    capsys.readouterr()
+    assert main(call) == 0 and "changed since" not in capsys.readouterr().out
 
 
 def test_corrections_survive_and_are_applied(own: Path, capsys: pytest.CaptureFixture):
