@@ -55,7 +55,7 @@ def run() -> str:
 def lbr(*arguments: str) -> None:
     """Raises CalledProcessError where a verb could not run; that some items could not be processed, the table shows."""
     done = subprocess.run([sys.executable, "-m", "lbr", *arguments], stdout=subprocess.DEVNULL)
-    if done.returncode > 1:
+    if done.returncode not in (0, 1):
         done.check_returncode()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lbr.errors import DataError
@@ -72,6 +73,7 @@ class Dataset:
         """The files of the reference model, none without one."""
         return sorted(path for path in self.model.iterdir() if path.is_file()) if self.model else []
 
+    @cached_property
     def said_cameras(self) -> dict[str, Camera]:
         """What the db photographs themselves say of their cameras (EXIF, or a guess), also where others are given; of
         those that can be read."""

@@ -18,9 +18,8 @@ from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
-from lbr.io.files import read_text
 from lbr.io.images import list_images
-from lbr.io.text_lists import Problem
+from lbr.io.text_lists import Problem, read_names
 from lbr.settings import ConfigPath
 from lbr.types import Query
 
@@ -87,7 +86,7 @@ def _hold_out(path: Path, cameras: dict[str, Camera], poses: dict[str, Pose] | N
     """The listed photographs as queries; they leave `cameras` and `poses`. Raises DataError for an unknown name."""
     if not path.is_file():
         raise DataError(f"{path}: no such list of held-out photographs; see dataset.held_out")
-    names = list(dict.fromkeys(line.strip() for line in read_text(path).splitlines() if line.strip()))
+    names = read_names(path)
     if unknown := [name for name in names if name not in cameras]:
         raise DataError(f"{path}: {unknown[0]} is not one of the {len(cameras)} photographs to map")
     if len(names) >= len(cameras):

@@ -61,6 +61,11 @@ def write_query_list(path: Path, cameras: Mapping[str, Camera | None]) -> None:
     write_text(path, "".join(f"{name}{_camera_text(camera)}\n" for name, camera in cameras.items()))
 
 
+def read_names(path: Path) -> list[str]:
+    """A name a line, each once, in their order. There are no comments: a name may begin with '#'."""
+    return list(dict.fromkeys(line.strip() for line in read_text(path).splitlines() if line.strip()))
+
+
 def read_pairs(path: Path) -> list[tuple[str, str]]:
     """Lines `first second`; a tab between them when a name holds a space. Repeated pairs are read once.
 

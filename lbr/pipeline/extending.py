@@ -105,9 +105,10 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
     given = work.photographs.poses
     fresh: Fresh = {n: NewImage(work.photographs.cameras[n], given[n]) for n in readable if n in given}
     waiting = [n for n in readable if n not in given]
-    growing, alike = Growing(work, scene, frozenset(given)), look_alikes(work, readable if waiting else [])
+    growing = Growing(work, scene, frozenset(given))
     reasons = dict.fromkeys(fresh.keys() - growing.add(fresh), ALONE)
     fresh, failed = register(work, growing.scene, waiting)
+    alike = look_alikes(work, readable) if fresh and failed else {}  # of use only to who waits beside who was found
     while fresh:
         kept = growing.add(fresh)
         reasons |= failed | dict.fromkeys(fresh.keys() - kept, ALONE)

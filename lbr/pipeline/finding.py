@@ -87,8 +87,7 @@ def find_instances(context: Context) -> Report:
         _draw_pixels(context, parts, folder, vocabulary)
         np.save(folder / POINTS, _labels(scene, parts))
         write_vocabulary(folder / "vocabulary.txt", vocabulary)
-        work.facts["num"] = num
-        work.facts["summary"] = _summary(scene, parts)
+        work.facts |= {"num": num, "summary": _summary(scene, parts)}
         work.facts |= {"made_as": recipe.identity, "inputs": inputs}  # their ids are of the map as it is
         publish(work, workspace.instances)
         forget_added_labels(workspace)

@@ -54,20 +54,19 @@ class Growing:
             return set()
         features = self._features()
         images = {name: image for name, image in {**self.images, **fresh}.items() if name in features}
-        if len(images) >= SETTLE * self.settled:
-            self._settle(images, features)
-        else:
-            self.images = self._grow(self._adjusted(images, features, fresh.keys() - self.fixed), features)
+        self._update(images, features, images if len(images) >= SETTLE * self.settled else fresh)
         return fresh.keys() & self.images.keys()
 
     def finish(self) -> None:
         """What came since all were adjusted together last is adjusted with all."""
         if len(self.images) > self.settled:
-            self._settle(self.images, self._features())
+            self._update(self.images, self._features(), self.images)
 
-    def _settle(self, images: Fresh, features: Mapping[str, LocalFeatures]) -> None:
-        self.images = self._grow(self._adjusted(images, features, images.keys() - self.fixed), features)
-        self.settled = len(self.images)
+    def _update(self, images: Fresh, features: Mapping[str, LocalFeatures], moving: Fresh) -> None:
+        """The scene with these images, those of `moving` adjusted as far as they may move."""
+        self.images = self._grow(self._adjusted(images, features, moving.keys() - self.fixed), features)
+        if moving is images:
+            self.settled = len(self.images)
 
     def _features(self) -> dict[str, LocalFeatures]:
         """Of all images that have matches."""

@@ -18,7 +18,7 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text, remove, write_text
 from lbr.io.images import list_images, list_others
-from lbr.io.text_lists import write_poses
+from lbr.io.text_lists import read_names, write_poses
 
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
 HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized instead of mapped
@@ -73,9 +73,8 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
     """With the photographs of `queries`: a folder, one photograph, or a list of names in the folder of photographs.
 
     Photographs that lie elsewhere are linked, not copied (`link`): names are relative to `links` then. Raises DataError
-    when there is nothing at `queries`.
+    when there is nothing at `queries` (absolute).
     """
-    queries = Path(os.path.abspath(queries))
     if queries.suffix == ".txt" and queries.is_file():
         return replace(found, queries=queries, query_folder=None, ground_truth=None)
     if not queries.exists():
@@ -89,8 +88,8 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
 
 
 def link(found: Found, queries: Path, links: Path) -> None:
-    """Make `links` a folder of links to the photographs to map and to the queries, so that all names have one root."""
-    queries = Path(os.path.abspath(queries))
+    """Make `links` a folder of links to the photographs to map and to the queries (absolute): all names have one
+    root."""
     remove(links)
     links.mkdir(parents=True)
     if found.model is None:  # names may change as nothing refers to them
@@ -115,13 +114,14 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
     """
     workspace = Path(os.path.abspath(workspace))
     there = look_at(photos)
+    queries = queries and Path(os.path.abspath(queries))
     asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
     names, poses = _photographs(there)
     told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
-    held = [] if asked.has_queries else _held_out(names, workspace)
+    held = [] if asked.has_queries else _choose_held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
-        "dataset": _dataset(asked) | _of_held_out(held, poses, workspace),
+        "dataset": _dataset(asked) | _keys_of_held_out(held, poses, workspace),
         "workspace": str(workspace),
         **_sized(there, len(names)),
     }
@@ -131,7 +131,7 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
     if asked.has_queries:
         told.append(f"queries: {asked.queries or asked.images / (asked.query_folder or '')}")
     else:
-        told.append(_hold_out(held, poses, workspace))
+        told.append(_write_held_out(held, poses, workspace))
     told.append(_write_once(workspace / CONFIG, sections))
     return workspace / CONFIG, told
 
@@ -168,24 +168,24 @@ def _dataset(found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _held_out(names: list[str], workspace: Path) -> list[str]:
+def _choose_held_out(names: list[str], workspace: Path) -> list[str]:
     """Which photographs to hold out, as there are no queries: the map is tried on them. Those of before, or that a
     person wrote there, as far as they are among the photographs; else one of a few."""
     path = workspace / HELD_OUT
     if (workspace / CONFIG).is_file() and path.is_file():
-        listed = {line.strip() for line in read_text(path).splitlines()}
+        listed = set(read_names(path))
         if held := [name for name in names if name in listed]:
             return held
     return names[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
 
 
-def _of_held_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> dict[str, str]:
+def _keys_of_held_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> dict[str, str]:
     """Keys of the dataset that hold these photographs out."""
     keys = {"held_out": HELD_OUT} if held else {}
     return keys | ({"ground_truth": str(workspace / HELD_OUT_POSES)} if held and poses else {})
 
 
-def _hold_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> str:
+def _write_held_out(held: list[str], poses: dict[str, Pose], workspace: Path) -> str:
     """Write their list, and their poses where there are any; what to tell of it."""
     if not held:
         return "no queries, and too few photographs to hold any out: the map alone is made"

@@ -53,7 +53,7 @@ def chosen(
 def cameras_of_db(scene: Map, dataset: Dataset) -> SharedCameras:
     """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs, by place."""
     given = {name for name, camera in dataset.cameras.items() if camera.is_known}
-    return shared_cameras(scene, dataset.said_cameras(), given)
+    return shared_cameras(scene, dataset.said_cameras, given)
 
 
 @dataclass

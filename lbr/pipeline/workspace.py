@@ -309,7 +309,8 @@ def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | 
     if added := sorted(new.keys() - old.keys()):
         return f"was made when there was no {added[0]}"
     changed = [k for k in {**made["inputs"], **recipe.inputs} if made["inputs"].get(k) != recipe.inputs.get(k)]
-    hint = " (`lbr extend` adds photographs to a map, from a folder of their own)" if "images" in changed else ""
+    of_map = "images" in changed and output == Workspace(output.parent).db_features
+    hint = " (`lbr extend` adds photographs to a map, from a folder of their own)" if of_map else ""
     return f"was made from other {', '.join(changed)}{hint}" if changed else "was made by another stage"
 
 

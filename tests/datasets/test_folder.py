@@ -58,7 +58,7 @@ def test_photographs_say_of_their_cameras_what_they_say_also_where_a_model_gives
     names = load(own_scene).db_names
     (own_scene / "images" / names[0]).write_text("no image")
     found = load(own_scene)
-    said = found.said_cameras()
+    said = found.said_cameras
     assert said.keys() == found.cameras.keys() - {names[0]} and {c.source for c in found.cameras.values()} == {"given"}
     assert set(said.values()) == {guess_camera(480, 360)}
 

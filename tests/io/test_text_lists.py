@@ -9,6 +9,7 @@ from lbr.errors import DataError
 from lbr.geometry.camera import MODELS, Camera
 from lbr.geometry.pose import Pose
 from lbr.io.text_lists import (
+    read_names,
     read_pairs,
     read_poses,
     read_query_list,
@@ -31,6 +32,11 @@ def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "list.txt"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_names_come_once_in_their_order(tmp_path: Path):
+    listed = read_names(written(tmp_path, "b.jpg\n\n  #1 street.jpg \nb.jpg\na b.jpg"))
+    assert listed == ["b.jpg", "#1 street.jpg", "a b.jpg"]
 
 
 @fuzzed

@@ -184,13 +184,18 @@ def test_two_runs_are_compared_query_by_query(copied: Path, capsys: pytest.Captu
     assert "nothing" in capsys.readouterr().err
 
 
-def test_an_input_that_changed_is_noticed(tmp_path: Path, own_scene: Path, finished: Workspace, write_config, capsys):
+@pytest.mark.parametrize("folder", ["db", "query"])
+def test_an_input_that_changed_is_noticed(
+    tmp_path: Path, own_scene: Path, finished: Workspace, write_config, capsys, folder: str
+):
     shutil.copytree(finished.root, tmp_path / "work")
     config = write_config(tmp_path, own_scene)
-    picture = own_scene / "images/db/00.png"
+    picture = next((own_scene / "images" / folder).glob("*.png"))
     picture.write_bytes(picture.read_bytes() + b" ")
     assert main(["run", "--config", str(config)]) == 2
-    assert "was made from other images" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "was made from other images" in said
+    assert ("`lbr extend` adds photographs" in said) == (folder == "db"), "queries are not added to the map"
 
 
 def test_the_configuration_is_printed_and_reads_back(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
