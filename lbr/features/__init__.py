@@ -31,6 +31,6 @@ ExtractorConfig = Annotated[
 ]
 
 
-def make_extractor(config: ExtractorConfig) -> Extractor:
-    """The extractor of a configuration; learned ones load their weights here."""
-    return EXTRACTORS[config.name](config)
+def make_extractor(config: ExtractorConfig, pool: int = 1) -> Extractor:
+    """The extractor of a configuration; learned ones load their weights here. pool: so many times the keypoints."""
+    return EXTRACTORS[config.name](config.model_copy(update={"max_keypoints": config.max_keypoints * pool}))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lbr.geometry.camera import Camera
 from lbr.mapping.map import Map
 
-Intrinsics = tuple[Camera, bool]  # and whether the dataset gave them
 SAME_FOCAL = 0.01  # EXIF rounds it
 
 
@@ -39,28 +38,29 @@ class SharedCamera:
 SharedCameras = Mapping[Camera, Mapping[int, SharedCamera]]  # by what photographs say of their camera, and place
 
 
-def shared_cameras(scene: Map, said: Mapping[str, Camera], given: Collection[str] = frozenset()) -> SharedCameras:
-    """For each camera that db photographs say they are of (`said`, by name: EXIF's or a guess), what the map has of it,
-    by place: intrinsics that were refined with a place are wrong in the way that its points are, and fit these alone.
+def shared_cameras(scene: Map) -> SharedCameras:
+    """For each camera that photographs of the map say they are of (`said`), what the map has of it, by place:
+    intrinsics that were refined with a place are wrong in the way that its points are, and fit these alone.
 
-    Those of most images come first; in a place that has several, as a model gives, these count as well. given: names of
-    the photographs whose intrinsics the dataset gave. Those that are stored turned count only where their size stays.
+    Those of most images come first; in a place that has several, as a model gives, these count as well. Of photographs
+    that are stored turned those count alone whose size stays.
     """
-    found: dict[Camera, dict[int, Counter[Intrinsics]]] = {}
+    found: dict[Camera, dict[int, Counter[Camera]]] = {}
     for image, name in enumerate(scene.names):
-        camera = scene.camera(image)
-        if name in said and not said[name].is_known and camera.size == said[name].size:
-            by_place = found.setdefault(said[name], {})
-            by_place.setdefault(int(scene.place[image]), Counter())[camera, name in given] += 1
+        camera, said = scene.camera(image), scene.said.get(name)
+        if said is not None and camera.size == said.size:
+            found.setdefault(said, {}).setdefault(int(scene.place[image]), Counter())[camera] += 1
     return {prior: _shared(prior, by_place) for prior, by_place in found.items()}
 
 
-def _shared(prior: Camera, by_place: Mapping[int, Counter[Intrinsics]]) -> dict[int, SharedCamera]:
+def _shared(prior: Camera, by_place: Mapping[int, Counter[Camera]]) -> dict[int, SharedCamera]:
     """The intrinsics of most images in each place, with the number of all that have them."""
-    total = sum(by_place.values(), Counter[Intrinsics]())
+    total = sum(by_place.values(), Counter[Camera]())
     most = {place: counts.most_common(1)[0][0] for place, counts in sorted(by_place.items())}
     return {
-        place: SharedCamera(replace(most[place][0], source="map", body=prior.body), total[most[place]], most[place][1])
+        place: SharedCamera(
+            replace(most[place], source="map", body=prior.body), total[most[place]], most[place].source == "given"
+        )
         for place in sorted(most, key=lambda place: -total[most[place]])
     }
 

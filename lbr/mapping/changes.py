@@ -17,11 +17,13 @@ from lbr.types import LocalFeatures
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image to add to a map: its camera, cam_from_world in the frame of its place, and which place this is."""
+    """An image to add to a map: its camera, cam_from_world in the frame of its place, and which place this is; what the
+    photograph itself says of its camera, None where it says nothing."""
 
     camera: Camera
     pose: Pose
     place: int = 0
+    said: Camera | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,7 @@ def with_images(scene: Map, images: Mapping[str, NewImage], points: np.ndarray, 
     """
     if clash := sorted(set(images) & set(scene.names)):
         raise ValueError(f"the map has '{clash[0]}' already")
-    new = list(images.values())
+    new = [replace(image, camera=_of_map(image.camera)) for image in images.values()]
     names = np.array([*scene.names, *images])
     order = np.argsort(names, kind="stable")
     row = np.empty(len(order), np.int64)
@@ -92,9 +94,15 @@ def with_images(scene: Map, images: Mapping[str, NewImage], points: np.ndarray, 
         point_index=np.concatenate([scene.point_index, seen.point_index]).astype(np.int32),
         points=np.concatenate([scene.points, points]),
         point_errors=np.concatenate([scene.point_errors, np.zeros(len(points), np.float32)]),
+        said={**scene.said, **{name: image.said for name, image in images.items() if image.said is not None}},
     )  # fmt: skip
     image = np.concatenate([row[_images_of_observations(scene)], added])
     return _assembled(everything, image, np.unique(seen.point_index))
+
+
+def _of_map(camera: Camera) -> Camera:
+    """Intrinsics as a map has them: given, or whatever they were estimated from its own."""
+    return replace(camera, source="given" if camera.source == "given" else "map", body="", spreads=())
 
 
 def without_images(
@@ -127,7 +135,7 @@ def without_images(
         place=np.searchsorted(place, scene.place[~gone]).astype(np.int32), offsets=np.zeros(1, np.int64), labels=None,
         keypoints=scene.keypoints[kept], descriptors=scene.descriptors[kept],
         point_index=renumbered[scene.point_index[kept]].astype(np.int32), points=scene.points[alive],
-        point_errors=scene.point_errors[alive],
+        point_errors=scene.point_errors[alive], said={n: c for n, c in scene.said.items() if n not in removed},
     )  # fmt: skip
     sizes = np.bincount(born[alive], minlength=len(additions) + 1)[1:]
     left = [

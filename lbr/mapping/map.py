@@ -19,12 +19,11 @@ from lbr.io.colmap import ModelArrays
 from lbr.io.files import atomic_path, read_text
 from lbr.types import LocalFeatures
 
-FORMAT, VERSION = "lbr-map", 1
+FORMAT, VERSION = "lbr-map", 2
 ARRAYS = (
-    "camera_index", "poses", "offsets", "keypoints", "descriptors", "point_index", "points", "point_errors",
+    "camera_index", "place", "poses", "offsets", "keypoints", "descriptors", "point_index", "points", "point_errors",
     "track_lengths", "covisible_indptr", "covisible_indices", "covisible_counts",
 )  # fmt: skip
-PLACE = "place"  # an array that maps of version 1 had not at first: without it all images are of one place
 Units = Literal["metres", "model"]
 
 
@@ -35,7 +34,9 @@ class Map:
     A map holds one place or several that share no points. Each place has a world frame of its own: poses and points
     of two places cannot be compared. units: of these frames, 'model' when nothing told structure from motion a scale.
 
-    names: [I], sorted. cameras: the different ones; camera_index: int32 [I]. poses: float64 [I, 3, 4] cam_from_world.
+    names: [I], sorted. cameras: the different ones, of source 'given' or 'map' (refined with the map); camera_index:
+    int32 [I]. said: by name, what photographs themselves say of their camera (EXIF's, or a guess), of those that could
+    be read: by it a query is known as of the same camera. poses: float64 [I, 3, 4] cam_from_world.
     place: int32 [I], from 0, the largest first; all 0 by default. Observations of image i are those at
     offsets[i]:offsets[i+1] of keypoints float32 [O, 2] (pixels), descriptors float16 [O, D] and point_index int32 [O].
     points: float64 [P, 3] in `units`; point_errors: float32 [P] pixels; track_lengths: int32 [P].
@@ -59,6 +60,7 @@ class Map:
     extractor: Mapping[str, Any] = field(default_factory=dict)
     labels: np.ndarray | None = None
     place: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    said: Mapping[str, Camera] = field(default_factory=dict)
     units: Units = "metres"
 
     def __post_init__(self) -> None:
@@ -195,15 +197,21 @@ def write_map(folder: Path, scene: Map) -> None:
         "covisible_indices": scene.covisibility.indices.astype(np.int32),
         "covisible_counts": scene.covisibility.data.astype(np.int32),
     }
+    said = {camera: k for k, camera in enumerate(dict.fromkeys(scene.said.values()))}
     header = {
         "format": FORMAT, "version": VERSION, "extractor": dict(scene.extractor), "names": scene.names,
-        "cameras": [[c.model, c.width, c.height, *c.params] for c in scene.cameras], "units": scene.units,
+        "cameras": [_to_json(c) for c in scene.cameras], "units": scene.units,
+        "said": {"cameras": [_to_json(c) for c in said], "of": {n: said[c] for n, c in scene.said.items()}},
     }  # fmt: skip
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        for name in (*ARRAYS, PLACE):
+        for name in ARRAYS:
             np.save(temporary / f"{name}.npy", arrays[name] if name in arrays else getattr(scene, name))
         (temporary / "map.json").write_text(json.dumps(header))
+
+
+def _to_json(camera: Camera) -> list[Any]:
+    return [camera.model, camera.width, camera.height, list(camera.params), camera.source, camera.body]
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -211,7 +219,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         header = json.loads(read_text(folder / "map.json"))
     except json.JSONDecodeError:
         header = None
-    if not isinstance(header, dict) or not {"format", "version", "names", "cameras", "extractor"} <= set(header):
+    if not isinstance(header, dict) or not {"format", "version"} <= set(header):
         raise DataError(f"{folder}: broken map (map.json is not whole); reconstruct again")
     return header
 
@@ -226,18 +234,17 @@ def open_map(folder: Path) -> Map:
             f"{folder}: is {header.get('format')} version {header.get('version')}, wanted {FORMAT} version {VERSION}"
         )
     try:
-        names = (*ARRAYS, PLACE) if (folder / f"{PLACE}.npy").exists() else ARRAYS
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
-    except (OSError, ValueError) as error:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        cameras = tuple(Camera(*fields) for fields in header["cameras"])
+        said = [Camera(*fields) for fields in header["said"]["cameras"]]
+        told = {name: said[k] for name, k in header["said"]["of"].items()}
+        names, extractor, units = tuple(header["names"]), header["extractor"], header["units"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: broken map ({error}); reconstruct again") from None
     shared = [arrays.pop(f"covisible_{part}") for part in ("counts", "indices", "indptr")]
-    size = len(header["names"])
+    size = len(names)
     matrix = sparse.csr_matrix((size, size), dtype=np.int32)
     matrix.data, matrix.indices, matrix.indptr = shared  # as they are: the constructor would copy and check them
-    cameras = tuple(Camera(model, w, h, tuple(params)) for model, w, h, *params in header["cameras"])
-    if len(arrays.get(PLACE, header["names"])) != size:
-        raise DataError(f"{folder}: broken map ({PLACE}.npy is not of its {size} images); reconstruct again")
-    return Map(
-        names=tuple(header["names"]), cameras=cameras, covisibility=matrix, extractor=header["extractor"],
-        units=header.get("units", "metres"), **arrays,
-    )  # fmt: skip
+    if len(arrays["place"]) != size:
+        raise DataError(f"{folder}: broken map (place.npy is not of its {size} images); reconstruct again")
+    return Map(names=names, cameras=cameras, said=told, covisibility=matrix, extractor=extractor, units=units, **arrays)

@@ -10,7 +10,8 @@ from lbr.mapping.map import Map, open_map
 from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import reconstruct
-from lbr.pipeline.stage import Context, Report, identities
+from lbr.pipeline.prototyping import make_prototypes
+from lbr.pipeline.stage import Context, Report, identities, made
 
 
 def map_to_change(context: Context) -> Map:
@@ -27,6 +28,11 @@ def is_on_earth(context: Context) -> bool:
 
 
 def remake(context: Context, on_earth: bool) -> list[Report]:
-    """What the workspace had of the map before it was changed: where its places lie on earth, and the index."""
+    """What the workspace had of the map before it was changed: where its places lie on earth, the index, and what new
+    instances look like to its network."""
     reports = georeference_map(context) if on_earth else []
-    return reports + (make_index(context) if context.workspace.index.exists() else [])
+    if not context.workspace.index.exists():
+        return reports
+    reports += make_index(context)
+    prototypes = make_prototypes(context)
+    return reports if prototypes is None else [*reports, made(prototypes)]

@@ -102,8 +102,8 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
     """
     with FeatureFile(work.staging.query_features) as file:
         readable = [name for name in sorted(work.photographs.files) if name in file]
-    given = work.photographs.poses
-    fresh: Fresh = {n: NewImage(work.photographs.cameras[n], given[n]) for n in readable if n in given}
+    given, cameras = work.photographs.poses, work.photographs.cameras
+    fresh: Fresh = {n: NewImage(cameras[n], given[n], said=work.said(n)) for n in readable if n in given}
     waiting = [n for n in readable if n not in given]
     growing = Growing(work, scene, frozenset(given))
     reasons = dict.fromkeys(fresh.keys() - growing.add(fresh), ALONE)

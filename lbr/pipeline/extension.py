@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile
 from lbr.io.images import ImageFolder
 from lbr.mapping.changes import NewImage
@@ -14,7 +15,7 @@ from lbr.pipeline.changes import IMAGES
 from lbr.pipeline.photographs import Photographs
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace
-from lbr.types import LocalFeatures
+from lbr.types import Camera, LocalFeatures
 
 Fresh = dict[str, NewImage]
 
@@ -41,6 +42,10 @@ class Extension:
     def features(self) -> tuple[Path, Path]:
         """The feature files of the additions and of the map."""
         return self.staging.query_features, self.context.workspace.db_features
+
+    def said(self, name: str) -> Camera:
+        """What a photograph itself says of its camera. Raises DataError when it cannot be read."""
+        return camera_of_photograph(self.images.path(name))
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, LocalFeatures]]:
         """Features by name, of additions and of the map's images."""

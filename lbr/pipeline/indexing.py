@@ -10,14 +10,14 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features.labelling import labels_at
 from lbr.io.files import remove
-from lbr.io.labels import mask_path
+from lbr.io.labels import mask_path, write_vocabulary
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
 from lbr.matching.nearest import Nearest, NearestSettings
 from lbr.parallel import parallel_map
 from lbr.pipeline.changes import changes_of, label_image_of_added
-from lbr.pipeline.searching import LABELS
+from lbr.pipeline.searching import LABELS, VOCABULARY
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ReadMask
@@ -30,7 +30,8 @@ BETWEEN_INSTANCES = NearestSettings(ratio=0.92)  # of SIFT as of learned feature
 
 
 def make_index(context: Context) -> list[Report]:
-    """index/: the instance index of the map's images, with labels.npy, the instance of each of its observations."""
+    """index/: the instance index of the map's images, with labels.npy, the instance of each of its observations, and
+    the vocabulary."""
     workspace = context.workspace
     if context.labels.masks is None:
         raise DataError("the dataset has no label images to index: set dataset.labels to their folder")
@@ -44,7 +45,8 @@ def make_index(context: Context) -> list[Report]:
     with making(workspace.index, recipe) as work:
         shares: dict[str, dict[int, float]] = {}
         labels = np.zeros(len(scene.point_index), np.int32)
-        worker = ReadMask(load_vocabulary(context))
+        vocabulary = load_vocabulary(context)
+        worker = ReadMask(vocabulary)
         for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
             if isinstance(found, Problem):
                 work.problems.append(found)
@@ -56,10 +58,11 @@ def make_index(context: Context) -> list[Report]:
         settings = context.config.index
         views = _views(scene, labels, settings.look_alikes.max_keypoints)
         alike = look_alikes(views, Nearest(BETWEEN_INSTANCES).match, settings.look_alikes)
-        index = build_index(shares, features, load_vocabulary(context).num_classes, settings.min_share, alike)
+        index = build_index(shares, features, vocabulary.num_classes, settings.min_share, alike)
         unfinished = workspace.index.with_name(f".{workspace.index.name}.{recipe.identity}.tmp")
         write_index(unfinished, index)
         np.save(unfinished / LABELS, labels)
+        write_vocabulary(unfinished / VOCABULARY, vocabulary)
         remove(workspace.index)
         os.replace(unfinished, workspace.index)
         work.facts["summary"] = (

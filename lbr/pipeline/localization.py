@@ -12,13 +12,14 @@ from typing import Any
 from lbr.errors import DataError
 from lbr.io.files import remove, write_text
 from lbr.io.text_lists import write_poses
+from lbr.localization.cameras import shared_cameras
 from lbr.mapping.georeference import Georeference, read_georeferences
 from lbr.parallel import num_cores
 from lbr.pipeline.calibrating import Again, LocalizeAgain, calibrated_text, with_cameras_of_queries
 from lbr.pipeline.geography import on_earth, write_positions
 from lbr.pipeline.querying import QueryLocalizer
 from lbr.pipeline.results import poses_of
-from lbr.pipeline.searching import SearchedScene, cameras_of_db
+from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context, Report, identities, make_of_items, make_parts, reused, weights_digest
 from lbr.pipeline.workers import LocalizeMoment, LocalizeQuery, group_moments
 from lbr.pipeline.workspace import Making, Recipe, Workspace, digest_files, digest_text, problems_of, read_manifest
@@ -141,5 +142,5 @@ def query_localizer(
         workspace.map, workspace.index if context.uses_instances else None, predictions,
         candidates, config.labelling, config.recognition.ranking, config.extractor.max_keypoints,
     )  # fmt: skip
-    shared = cameras_of_db(scene.map, context.dataset) if unmeasured else {}
+    shared = shared_cameras(scene.map) if unmeasured else {}
     return QueryLocalizer(scene, config.localization, config.seed, threads, shared)

@@ -12,13 +12,14 @@ import numpy as np
 
 from lbr.config import load_config
 from lbr.errors import DataError
-from lbr.features import Extractor
+from lbr.features import Extractor, make_extractor
 from lbr.features.labelling import POOL
 from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose
 from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import features_from_arrays, features_to_arrays
 from lbr.io.images import read_image
+from lbr.io.labels import read_vocabulary
 from lbr.io.predictions_file import prediction_from_arrays, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.log import Log
@@ -27,11 +28,10 @@ from lbr.parallel import num_cores
 from lbr.pipeline.geography import on_earth
 from lbr.pipeline.localization import query_localizer
 from lbr.pipeline.photographs import Photographs, find_photographs
-from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
+from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, made_prototypes
 from lbr.pipeline.querying import Photograph, QueryLocalizer
+from lbr.pipeline.searching import VOCABULARY
 from lbr.pipeline.stage import Context, identities
-from lbr.pipeline.vocabulary import load_vocabulary
-from lbr.pipeline.workers import ExtractImage, RecogniseImage
 from lbr.pipeline.workspace import read_manifest
 from lbr.retrieval.candidates import without_list
 from lbr.types import Camera, InstancePrediction, LocalFeatures, Localization, Status
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 @dataclass
 class Locator:
     """The map of a workspace with its local feature and its recogniser, all open, for photographs that are no queries
-    of its dataset. What is found is what `lbr localize` finds of the same photograph by the same name, but for
-    intrinsics that several queries tell together: here each photograph is by itself.
+    of its dataset. Of that nothing is read: map, index and network of the workspace are enough, on any machine. What is
+    found is what `lbr localize` finds of the same photograph by the same name, but for intrinsics that several queries
+    tell together: here each photograph is by itself.
 
     >>> locator = Locator.open("outputs/own/town/config.yaml")
     >>> found = locator.locate("photo.jpg")          # recognised, searched for instance by instance, matched, posed
@@ -103,18 +104,18 @@ class Locator:
 
     @cached_property
     def _extractor(self) -> Extractor:
-        images, settings = self.context.images, self.context.config.extractor
-        return ExtractImage(images, settings, pool=POOL if self.context.favours_instances else 1).extractor
+        config = self.context.config
+        return make_extractor(config.extractor, POOL if config.labelling.favour_instances else 1)
 
     @cached_property
     def _recognizer(self) -> Recognizer | None:
         if not self.context.uses_instances:
             return None
-        context = self.context
-        vocabulary, prototypes = load_vocabulary(context), make_prototypes(context)
-        return RecogniseImage(
-            context.images, context.config.recognition, checkpoint_path(context), vocabulary, None, prototypes
-        ).recognizer
+        from lbr.recognition.predict import make_recognizer  # torch, which a map without instances does not need
+
+        context, vocabulary = self.context, read_vocabulary(self.context.workspace.index / VOCABULARY)
+        prototypes = made_prototypes(context, vocabulary)
+        return make_recognizer(context.config.recognition, checkpoint_path(context), vocabulary, prototypes)
 
     @cached_property
     def _places(self) -> dict[int, Georeference]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lbr.errors import ConfigError
 from lbr.features.sift_daynight import SiftDayNightSettings, of_sift
-from lbr.io.colmap import model_arrays, posed_cameras, read_models, write_models
+from lbr.io.colmap import ModelArrays, model_arrays, posed_cameras, read_models, write_models
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import Problem
-from lbr.mapping.map import Map, Units, build_map, write_map
+from lbr.mapping.map import FORMAT, VERSION, Map, Units, build_map, write_map
 from lbr.mapping.places import join_places
 from lbr.mapping.sfm import Motion, SfmSettings, structure_from_motion
 from lbr.mapping.triangulation import triangulate, verify_pairs, with_points_of_all
@@ -32,7 +33,7 @@ def reconstruct(context: Context) -> list[Report]:
     """3D points: triangulated with the given poses, or structure from motion; and the map of them."""
     workspace, output = context.workspace, context.workspace.map
     inputs = identities(workspace.db_features, workspace.matches)
-    inputs["model"] = digest_files(context.dataset.model_files)
+    inputs |= {"model": digest_files(context.dataset.model_files), "format": f"{FORMAT} {VERSION}"}
     recipe = Recipe("reconstruct", context.dump("reconstruction", "seed"), inputs)
     if context.reusable(output, recipe):
         return [reused(output)]
@@ -43,12 +44,22 @@ def reconstruct(context: Context) -> list[Report]:
         arrays, place = join_places([model_arrays(model) for model in read_models(workspace.sfm)])
         descriptors = [features.read(name).descriptors for name in arrays.names]
         units: Units = "model" if isinstance(context.config.reconstruction, SfmSettings) else "metres"
+        arrays = _with_sources(arrays, context.dataset.cameras)
         scene = build_map(arrays, descriptors, json.loads(features.extractor or "{}"), place, units)
+        said = context.dataset.said_cameras
+        scene = replace(scene, said={name: said[name] for name in scene.names if name in said})
         bare = [n for n, count in zip(scene.names, np.diff(scene.offsets), strict=True) if count == 0]
         work.problems.extend(Problem(n, "no 3D point is seen in it: no query can be localized by it") for n in bare)
         write_map(output, scene)
         work.facts["summary"] = map_summary(scene) + _places_text(scene) + _false_joins_text(work)
     return [made(output)]
+
+
+def _with_sources(arrays: ModelArrays, cameras: Mapping[str, Camera]) -> ModelArrays:
+    """The model, whose cameras say whether the dataset gave them or they were refined with it."""
+    pairs = zip(arrays.names, arrays.cameras, strict=True)
+    told = (replace(camera, source="given" if cameras[name].is_known else "map") for name, camera in pairs)
+    return replace(arrays, cameras=tuple(told))
 
 
 def map_summary(scene: Map) -> str:

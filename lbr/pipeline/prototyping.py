@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from lbr.parallel import parallel_map
 from lbr.pipeline.changes import label_image_of_added
 from lbr.pipeline.stage import Context, identities
 from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
-from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, reusable
+from lbr.pipeline.workspace import Recipe, digest_files, digest_named, making, read_manifest, reusable
+from lbr.types import InstanceVocabulary
+
+if TYPE_CHECKING:
+    from lbr.recognition.prototypes import Prototypes
 
 MOST_IMAGES = 300  # of the map's own, to learn what known instances look like
 
@@ -56,6 +61,18 @@ def make_prototypes(context: Context) -> Path | None:
             work.problems += _pool(context, images, new)
             work.facts["summary"] = f"{len(new)} instances that the network has not learned"
     return output
+
+
+def made_prototypes(context: Context, vocabulary: InstanceVocabulary) -> Prototypes | None:
+    """As they were made, of this network and of instances of `vocabulary`; None where there are none."""
+    from lbr.recognition.prototypes import read_prototypes
+
+    path = context.workspace.prototypes
+    manifest = read_manifest(path)
+    if manifest is None or not checkpoint_identity(context).items() <= manifest["inputs"].items():
+        return None
+    found = read_prototypes(path)
+    return found if np.isin(found.classes, vocabulary.classes).all() else None
 
 
 def _labelled(context: Context) -> dict[str, Path]:

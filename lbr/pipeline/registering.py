@@ -10,6 +10,7 @@ from lbr.geometry.camera import camera_of_fields
 from lbr.io.features_file import FeatureFile
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem, write_pairs
+from lbr.localization.cameras import shared_cameras
 from lbr.localization.localizer import LocalizationSettings
 from lbr.localization.verification import VerificationSettings
 from lbr.mapping.changes import NewImage
@@ -20,7 +21,7 @@ from lbr.pipeline.extension import Extension, Fresh
 from lbr.pipeline.matching import pairs_alike
 from lbr.pipeline.querying import TRUSTED, QueryLocalizer
 from lbr.pipeline.results import poses_of
-from lbr.pipeline.searching import SearchedScene, cameras_of_db
+from lbr.pipeline.searching import SearchedScene
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workers import Arrays, LocalizeQuery
 from lbr.retrieval.candidates import ListedCandidates, without_list
@@ -53,12 +54,12 @@ def register(
         return {}, {}
     searched = _searched(work, scene, names, beside)
     known = work.photographs.cameras
-    shared = {} if known.keys() >= set(names) else cameras_of_db(scene, work.context.dataset)
+    shared = {} if known.keys() >= set(names) else shared_cameras(scene)
     localizer = QueryLocalizer(searched, _strict(work.context), work.context.config.seed, 1, shared)
     worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
     records = _records(work.context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
     found = {
-        name: NewImage(camera_of_fields(record["camera"]), poses_of([record])[name], record["place"])
+        name: NewImage(camera_of_fields(record["camera"]), poses_of([record])[name], record["place"], work.said(name))
         for name, record in records.items()
         if record["status"] in TRUSTED
     }

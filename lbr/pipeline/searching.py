@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lbr.datasets.dataset import Dataset
 from lbr.errors import DataError
 from lbr.features.labelling import LabellingSettings, favour_instances, labelled
 from lbr.io.predictions_file import PredictionFile
-from lbr.localization.cameras import SharedCameras, shared_cameras
 from lbr.mapping.map import Map, open_map
 from lbr.pipeline.reopening import Reopened
 from lbr.recognition.masks import confident_mask
@@ -25,6 +23,7 @@ from lbr.retrieval.progressive import ProgressiveCandidates, progressive_search
 from lbr.types import Candidates, InstancePrediction, LocalFeatures, RecognisedInstances
 
 LABELS = "labels.npy"  # in the index's folder: int32, the instance of each of the map's observations
+VOCABULARY = "vocabulary.txt"  # there: the instances, which the network of queries has to know
 SHOWN = 10  # instances that the result of a query tells
 
 
@@ -48,12 +47,6 @@ def chosen(
         return features
     favours = settings.favour_instances and features.labels is not None
     return favour_instances(features, max_keypoints) if favours else features.top(max_keypoints)
-
-
-def cameras_of_db(scene: Map, dataset: Dataset) -> SharedCameras:
-    """For queries whose intrinsics nobody gave: what the map has of the cameras that took its photographs, by place."""
-    given = {name for name, camera in dataset.cameras.items() if camera.is_known}
-    return shared_cameras(scene, dataset.said_cameras, given)
 
 
 @dataclass

@@ -81,8 +81,7 @@ class ExtractImage(Worker[str]):
 
     @cached_property
     def extractor(self) -> Extractor:
-        count = self.config.max_keypoints * self.pool
-        return make_extractor(self.config.model_copy(update={"max_keypoints": count}))
+        return make_extractor(self.config, self.pool)
 
     def make(self, name: str) -> Arrays:
         features = self.extractor.extract(self.images.read(name))

@@ -1,11 +1,12 @@
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lbr.errors import DataError
+from lbr.geometry.camera import guess_camera
 from lbr.mapping.map import ARRAYS, Map, build_map, covisibility, open_map, write_map
 from tests.synthetic import ExactWorld, unit_rows
 
@@ -18,7 +19,7 @@ def partial(world: ExactWorld) -> tuple[Map, list[np.ndarray], np.ndarray]:
     index[np.random.default_rng(0).random(len(index)) < 0.33] = -1
     index[model.offsets[-2] :] = -1
     descriptors = [unit_rows(n, 16, np.random.default_rng(i)) for i, n in enumerate(np.diff(model.offsets))]
-    model = dataclasses.replace(model, point_index=index)
+    model = replace(model, point_index=index)
     return build_map(model, descriptors, {"name": "sift"}), descriptors, index
 
 
@@ -94,9 +95,7 @@ def test_an_open_map_stays_on_disk_and_cannot_be_written(tmp_path: Path, partial
 
 
 def test_a_model_without_points_is_said(world: ExactWorld):
-    model = dataclasses.replace(
-        world.model(), points=np.zeros((0, 3)), point_index=np.full(len(world.model().point_index), -1)
-    )
+    model = replace(world.model(), points=np.zeros((0, 3)), point_index=np.full(len(world.model().point_index), -1))
     with pytest.raises(DataError, match="the model has no points"):
         build_map(model, [np.zeros((n, 4)) for n in np.diff(model.offsets)], {})
 
@@ -128,7 +127,7 @@ def test_a_broken_map_is_one_clear_line(tmp_path: Path, partial: tuple, name: st
 
 
 @pytest.mark.parametrize(
-    "header", ["", '{"format": "lbr-map", "version": 1', "[]", '{"format": "lbr-map", "version": 1}']
+    "header", ["", '{"format": "lbr-map", "version": 2', "[]", '{"format": "lbr-map", "version": 2}']
 )
 def test_a_broken_header_is_one_clear_line(tmp_path: Path, partial: tuple, header: str):
     (damaged(tmp_path, partial[0]) / "map.json").write_text(header)
@@ -137,10 +136,18 @@ def test_a_broken_header_is_one_clear_line(tmp_path: Path, partial: tuple, heade
     assert "\n" not in str(error.value)
 
 
+def test_what_photographs_say_of_their_cameras_survives_the_disk(tmp_path: Path, partial: tuple):
+    names, exif = partial[0].names, guess_camera(640, 480, 610, "Acme 5 mm")
+    said = {names[0]: exif, names[2]: exif, names[1]: guess_camera(640, 480)}
+    cameras = tuple(replace(camera, source="map") for camera in partial[0].cameras)
+    found = open_map(damaged(tmp_path, replace(partial[0], said=said, cameras=cameras)))
+    assert found.said == said and found.cameras == cameras
+
+
 def test_another_version_and_no_map_are_said(tmp_path: Path, partial: tuple):
     path = damaged(tmp_path, partial[0]) / "map.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(DataError, match="is lbr-map version 99, wanted lbr-map version 1"):
+    with pytest.raises(DataError, match="is lbr-map version 99, wanted lbr-map version 2"):
         open_map(tmp_path / "map")
     with pytest.raises(DataError, match="no map there"):
         open_map(tmp_path)

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -118,17 +117,6 @@ def test_places_and_units_survive_the_disk(tmp_path: Path, two_places: Map):
     found = open_map(tmp_path / "map")
     assert found.place.dtype == np.int32 and found.units == "model"
     np.testing.assert_array_equal(found.place, two_places.place)
-
-
-def test_a_map_from_before_there_were_places_is_one_place_in_metres(tmp_path: Path, world: ExactWorld):
-    write_map(tmp_path / "map", world.map())
-    (tmp_path / "map/place.npy").unlink()
-    header = json.loads((tmp_path / "map/map.json").read_text())
-    del header["units"]
-    (tmp_path / "map/map.json").write_text(json.dumps(header))
-    found = open_map(tmp_path / "map")
-    assert found.place.tolist() == [0] * 5 and found.num_places == 1 and found.units == "metres"
-    np.testing.assert_array_equal(found.points_of(0), np.arange(len(found.points)))
 
 
 def test_places_of_another_number_of_images_are_broken(tmp_path: Path, world: ExactWorld):

@@ -18,15 +18,18 @@ from lbr.config import load_config
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
+from lbr.io.exif import camera_of_photograph
 from lbr.io.features_file import FeatureFile
 from lbr.io.labels import mask_path, read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import read_poses, write_poses, write_query_list
+from lbr.localization.cameras import shared_cameras
 from lbr.mapping.changes import NewImage
 from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import open_map, write_map
 from lbr.matching import guidance
 from lbr.pipeline import extending, growing
+from lbr.pipeline.locating import Locator
 from lbr.pipeline.photographs import Photographs
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace, read_manifest
@@ -105,6 +108,20 @@ def test_a_photograph_is_added_and_what_was_there_stays(
     with FeatureFile(work(own).db_features) as features:
         assert "06.png" in features
     assert not (work(own).root / ".extend").exists()
+
+
+def test_queries_of_a_camera_that_came_with_an_addition_have_its_intrinsics(own: Path, scene: RenderedScene):
+    """And none once it is taken away."""
+    exif = Image.Exif()
+    exif[0x0110] = "Acme One"
+    Image.open(own / "new/06.png").save(own / "new/06.png", exif=exif)
+    said = camera_of_photograph(own / "new/06.png")
+    assert said.body and said not in shared_cameras(open_map(work(own).map))
+    assert extended(own) == 0
+    found = shared_cameras(open_map(work(own).map))[said]
+    assert found[0].camera.params == PHOTOGRAPH.params and found[0].given and found[0].num == 1
+    assert run(own, "remove", "--images", "06.png") == 0
+    assert said not in shared_cameras(open_map(work(own).map))
 
 
 def test_the_extended_map_is_used_by_the_next_run_and_said(own: Path, capsys: pytest.CaptureFixture):
@@ -521,12 +538,14 @@ def test_additions_are_recognised_indexed_searched_and_learned(
     with PredictionFile(work(own).db_predictions) as file:
         assert set(file.names) == set(grown.names)
 
+    assert read_prototypes(work(own).prototypes).classes.tolist() == [3]
+    assert Locator.open(own / "config.yaml", SURE).locate(own / "new/06.png").instances, "needs them, and has them"
+
     assert run(own, "recognise", *SURE) == 2, "the queries were recognised without the new instance"
     assert "was made from other prototypes.npz; pass --overwrite" in capsys.readouterr().err
     assert run(own, "run", "--overwrite", "--from", "recognise", "--until", "localize", *SURE) == 0
     told = capsys.readouterr().out
     assert told.count("[reused]") == 7 and "+1 images" in told
-    assert read_prototypes(work(own).prototypes).classes.tolist() == [3]
     assert run(own, "train", *SURE) == 0
     assert "1 images added since are not learned" in capsys.readouterr().out
 
