@@ -37,6 +37,7 @@ SCENES = {
 }
 OWN = "your own photographs, in one command: PHOTOS [QUERIES] [section.key=value ...]"
 LOCATE = "where photographs were taken, by the map as it stands: PHOTO... [section.key=value ...]"
+EXPORT = "the map for others: a COLMAP model, or all that localizes photographs on a machine without the dataset"
 CHANGES = {
     "extend": "add photographs to the map as it stands: with their poses, or localized in it",
     "remove": "take images from the map as it stands",
@@ -118,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("overrides", nargs="+", metavar="PHOTO", help=what)
     sub.add_argument("--json", action="store_true", help="a record for each, as in localizations.jsonl")
     sub.set_defaults(handle=_locate)
+    sub = verbs.add_parser("export", help=EXPORT, description=EXPORT, epilog=EPILOG,
+                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    sub.add_argument("--config", type=Path, required=True, metavar="FILE")
+    sub.add_argument("--as", dest="kind", choices=("colmap", "locator"), required=True, help="what to make of it")
+    sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
+    sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+    sub.set_defaults(handle=_export)
     return parser
 
 
@@ -170,6 +178,14 @@ def _locate(options: argparse.Namespace) -> int:
     return _exit_code([], problems)
 
 
+def _export(options: argparse.Namespace) -> int:
+    from lbr.pipeline.exporting import EXPORTS
+
+    reports = EXPORTS[options.kind](_context(options), options.to)
+    _print(options.verb, reports)
+    return _exit_code(reports)
+
+
 def _add_images(sub: argparse.ArgumentParser, verb: str) -> None:
     if verb == "remove":
         sub.add_argument("--images", nargs="+", required=True, metavar="NAME", help="names, patterns, or a list's path")
@@ -190,8 +206,7 @@ def _change_map(options: argparse.Namespace) -> int:
         behind = [text for text in options.images if re.fullmatch(r"\w+(\.\w+)*=.*", text)]
         options.overrides += behind
         reports = remove(_context(options), [text for text in options.images if text not in behind])
-    for report in reports:
-        print(f"{options.verb:<12} {report.output}: {report.summary}", flush=True)
+    _print(options.verb, reports)
     return _exit_code(reports)
 
 
@@ -250,9 +265,13 @@ def _make(context: Context, verb: str) -> list[Report]:
     from lbr.pipeline import stages
 
     reports = stages.STAGES[verb](context)
+    _print(verb, reports)
+    return reports
+
+
+def _print(verb: str, reports: Sequence[Report]) -> None:
     for report in reports:
         print(f"{verb:<12} {report.output}: {report.summary}{' [reused]' if report.reused else ''}", flush=True)
-    return reports
 
 
 def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import ModelArrays, cam_from_img, project
+from lbr.io.colmap import cam_from_img, project
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.map import Map, build_map
 from lbr.mapping.places import join_places
 

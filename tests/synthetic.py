@@ -11,7 +11,8 @@ import pycolmap
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import ModelArrays, build_model, project, write_model
+from lbr.io.colmap import build_model, project, write_model
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.io.text_lists import write_poses, write_query_list
 from lbr.mapping.map import Map, build_map
 from lbr.types import LocalFeatures

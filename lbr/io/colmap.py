@@ -5,9 +5,7 @@ With mapping and localization/pnp this is the only place that knows pycolmap; it
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,28 +20,6 @@ from lbr.io.files import atomic_path
 pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
 
 Reconstruction = pycolmap.Reconstruction  # for signatures elsewhere
-
-_OBSERVATION = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
-_POINT = np.dtype([("id", "<i8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")])
-
-
-@dataclass(frozen=True, eq=False)
-class ModelArrays:
-    """A COLMAP model as arrays. Images are in the order of `names` (sorted), points in the order of `points`.
-
-    names: [I]. cameras: [I]. poses: [I]. keypoints: float32 [O, 2], all images after one another, those of image
-    i at offsets[i]:offsets[i+1]. point_index: int32 [O], the point of each keypoint or -1.
-    points: float64 [P, 3]. point_errors: float32 [P], mean reprojection error in pixels.
-    """
-
-    names: tuple[str, ...]
-    cameras: tuple[Camera, ...]
-    poses: tuple[Pose, ...]
-    offsets: np.ndarray
-    keypoints: np.ndarray
-    point_index: np.ndarray
-    points: np.ndarray
-    point_errors: np.ndarray
 
 
 def to_pycolmap_camera(camera: Camera, camera_id: int | None = None) -> pycolmap.Camera:
@@ -171,57 +147,3 @@ def read_models(folder: Path) -> list[pycolmap.Reconstruction]:
     while (folder / str(len(models))).is_dir():
         models.append(read_model(folder / str(len(models))))
     return models
-
-
-def model_arrays(model: pycolmap.Reconstruction) -> ModelArrays:
-    """A model as arrays, without a Python loop over keypoints or points: COLMAP's binary files are parsed whole."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.write_binary(folder)
-        observations = _parse_images(Path(folder, "images.bin").read_bytes())
-        point_file = np.frombuffer(Path(folder, "points3D.bin").read_bytes(), np.uint8)
-    cameras, poses = posed_cameras(model)
-    per_image = [observations[name] for name in cameras]
-    offsets = np.concatenate([[0], np.cumsum([len(o) for o in per_image])]).astype(np.int64)
-    stacked = np.concatenate([np.zeros(0, _OBSERVATION), *per_image])
-    records = _parse_points(point_file, np.fromiter(model.points3D.keys(), np.int64), stacked["point_id"])
-    return ModelArrays(
-        tuple(cameras), tuple(cameras.values()), tuple(poses.values()), offsets,
-        stacked["xy"].astype(np.float32), _index_of(stacked["point_id"], records["id"]),
-        np.ascontiguousarray(records["xyz"]), records["error"].astype(np.float32),
-    )  # fmt: skip
-
-
-def _parse_images(data: bytes) -> dict[str, np.ndarray]:
-    """images.bin -> observations of each image (xy, point id or -1), by name."""
-    found: dict[str, np.ndarray] = {}
-    position = 8
-    for _ in range(int.from_bytes(data[:8], "little")):
-        start = position + 4 + 7 * 8 + 4  # image id, quaternion and translation, camera id
-        end = data.index(b"\0", start)
-        count = int.from_bytes(data[end + 1 : end + 9], "little")
-        found[data[start:end].decode()] = np.frombuffer(data, _OBSERVATION, count, end + 9)
-        position = end + 9 + count * _OBSERVATION.itemsize
-    return found
-
-
-def _parse_points(data: np.ndarray, ids: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """points3D.bin (bytes) -> records of _POINT, sorted by id.
-
-    Records have different lengths (each ends with its track). COLMAP writes them by rising id, so their places
-    follow from the track lengths, which the images' observations tell; that the ids found there agree is checked.
-    """
-    ids = np.sort(ids)
-    track_length = np.bincount(_index_of(observed[observed >= 0], ids), minlength=len(ids))
-    ends = 8 + np.cumsum(_POINT.itemsize + 8 * track_length)
-    if len(ids) and (ends[-1] != len(data) or track_length.size != len(ids)):
-        raise DataError("the model's images and points do not agree: tracks and observations differ")
-    start = np.concatenate([[8], ends[:-1]]).astype(np.int64)[: len(ids)]
-    records = data[start[:, None] + np.arange(_POINT.itemsize)].copy().view(_POINT).reshape(-1)
-    if not np.array_equal(records["id"], ids):
-        raise DataError("the model's images and points do not agree: tracks and observations differ")
-    return records
-
-
-def _index_of(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:
-    """Index int32 of each value in `sorted_values`, -1 for the value -1."""
-    return np.where(values < 0, -1, np.searchsorted(sorted_values, values)).astype(np.int32)

@@ -14,7 +14,8 @@ from scipy import sparse
 from scipy.ndimage import convolve, minimum_filter
 
 from lbr.geometry.camera import Camera
-from lbr.io.colmap import ModelArrays, cam_from_img, img_from_cam
+from lbr.io.colmap import cam_from_img, img_from_cam
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.map import sightings
 
 CELLS = 24  # of the longer side of an image

@@ -15,7 +15,7 @@ from scipy import sparse
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import ModelArrays
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.io.files import atomic_path, read_text
 from lbr.types import LocalFeatures
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lbr.io.colmap import ModelArrays
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.map import Map
 
 

@@ -17,7 +17,8 @@ from pydantic import Field
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import build_model, model_arrays
+from lbr.io.colmap import build_model
+from lbr.io.colmap_arrays import model_arrays
 from lbr.mapping.co_observation import co_observation
 from lbr.mapping.database import Pair, forget_pairs, write_database
 from lbr.mapping.false_joins import FalseJoinSettings, contradicting

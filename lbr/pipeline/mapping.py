@@ -11,7 +11,8 @@ import numpy as np
 
 from lbr.errors import ConfigError
 from lbr.features.sift_daynight import SiftDayNightSettings, of_sift
-from lbr.io.colmap import ModelArrays, model_arrays, posed_cameras, read_models, write_models
+from lbr.io.colmap import posed_cameras, read_models, write_models
+from lbr.io.colmap_arrays import ModelArrays, model_arrays
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import Problem

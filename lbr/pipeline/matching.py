@@ -8,7 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lbr.errors import ConfigError, DataError
-from lbr.io.colmap import model_arrays, read_model
+from lbr.io.colmap import read_model
+from lbr.io.colmap_arrays import model_arrays
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import matches_from_arrays, write_matches
 from lbr.io.text_lists import Problem, read_pairs, write_pairs

@@ -13,7 +13,6 @@ from lbr.io.colmap import (
     from_pycolmap_camera,
     from_rigid3d,
     img_from_cam,
-    model_arrays,
     posed_cameras,
     project,
     read_model,
@@ -21,19 +20,9 @@ from lbr.io.colmap import (
     to_rigid3d,
     write_model,
 )
+from lbr.io.colmap_arrays import model_arrays
 from tests.geometry.test_camera import example
 from tests.synthetic import CAMERA, arc_poses, box_points, colmap_model, random_rotation
-
-
-@pytest.fixture
-def small_model() -> pycolmap.Reconstruction:
-    """Four images of 30 points, two cameras, some keypoints without a point, ids with holes."""
-    poses = {f"a name/{i}.x y.jpg": pose for i, pose in enumerate(arc_poses(4, step_deg=25))}
-    model = colmap_model(CAMERA, poses, box_points(30) * 1.4)
-    for point_id in sorted(model.points3D)[3:12:4]:
-        model.delete_point3D(point_id)
-    model.update_point_3d_errors()
-    return model
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -75,35 +64,6 @@ def test_pose_round_trip_through_pycolmap():
         pose, point = Pose(random_rotation(rng), rng.normal(size=3)), rng.normal(size=(1, 3))
         np.testing.assert_allclose(from_rigid3d(to_rigid3d(pose)).matrix, pose.matrix, atol=1e-12)
         np.testing.assert_allclose(to_rigid3d(pose) * point, pose.apply(point), atol=1e-12)
-
-
-def test_arrays_are_pycolmaps_own_objects_point_by_point(small_model: pycolmap.Reconstruction):
-    arrays = model_arrays(small_model)
-    assert list(arrays.names) == sorted(image.name for image in small_model.images.values())
-    points = sorted(small_model.points3D)
-    assert len(arrays.points) == len(points) > 20
-    for k, point_id in enumerate(points):
-        np.testing.assert_array_equal(arrays.points[k], small_model.points3D[point_id].xyz)
-        assert arrays.point_errors[k] == pytest.approx(small_model.points3D[point_id].error, rel=1e-6)
-    without = 0
-    for i, name in enumerate(arrays.names):
-        image = small_model.find_image_with_name(name)
-        assert arrays.offsets[i + 1] - arrays.offsets[i] == len(image.points2D)
-        np.testing.assert_allclose(arrays.poses[i].matrix, image.cam_from_world().matrix(), atol=1e-12)
-        assert arrays.cameras[i] == CAMERA
-        for k, observation in enumerate(image.points2D):
-            row = arrays.offsets[i] + k
-            np.testing.assert_allclose(arrays.keypoints[row], observation.xy, rtol=1e-6)
-            expected = points.index(observation.point3D_id) if observation.has_point3D() else -1
-            assert arrays.point_index[row] == expected
-            without += expected < 0
-    assert without > 0, "the model was to have keypoints without a point"
-
-
-def test_arrays_of_a_model_without_points():
-    poses = {"a": arc_poses(2)[0], "b": arc_poses(2)[1]}
-    arrays = model_arrays(build_model(dict.fromkeys(poses, CAMERA), poses))
-    assert arrays.points.shape == (0, 3) and arrays.keypoints.shape == (0, 2) and len(arrays.names) == 2
 
 
 def test_model_round_trip_through_files(tmp_path: Path, small_model: pycolmap.Reconstruction):

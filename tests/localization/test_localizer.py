@@ -10,7 +10,8 @@ import pytest
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.colmap import ModelArrays, project
+from lbr.io.colmap import project
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.verification import VerificationSettings
 from lbr.mapping.map import build_map, write_map

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.colmap import ModelArrays, project
+from lbr.io.colmap import project
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.localization.correspondences import lift
 from lbr.localization.guided import guided_match, make_guide
 from lbr.localization.pnp import PnpSettings, estimate_pose

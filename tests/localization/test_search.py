@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lbr.io.colmap import ModelArrays
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.localization import search as module
 from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.mapping.map import Map, build_map

@@ -6,7 +6,7 @@ import numpy as np
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import ModelArrays
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.co_observation import co_observation
 
 CAMERA = Camera("PINHOLE", 480, 360, (400.0, 400.0, 240.0, 180.0))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import ModelArrays, posed_cameras
+from lbr.io.colmap import posed_cameras
+from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.co_observation import co_observation
 from lbr.mapping.false_joins import FalseJoinSettings, consistent_parts, contradicting
 from lbr.mapping.sfm import SfmSettings, structure_from_motion

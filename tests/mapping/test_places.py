@@ -7,7 +7,8 @@ import pytest
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.colmap import build_model, model_arrays, posed_cameras, read_model, read_models, write_models
+from lbr.io.colmap import build_model, posed_cameras, read_model, read_models, write_models
+from lbr.io.colmap_arrays import model_arrays
 from lbr.localization.localizer import Localizer
 from lbr.mapping.map import Map, build_map, open_map, write_map
 from lbr.mapping.places import join_places, part_of

@@ -3,7 +3,8 @@ import pytest
 
 from lbr.errors import DataError
 from lbr.geometry.pose import Pose
-from lbr.io.colmap import model_arrays, posed_cameras
+from lbr.io.colmap import posed_cameras
+from lbr.io.colmap_arrays import model_arrays
 from lbr.mapping.triangulation import TriangulationSettings, triangulate, verify_pairs, with_points_of_all
 from tests.mapping.test_verification import matches_of
 from tests.synthetic import ExactWorld

@@ -75,26 +75,6 @@ def test_what_is_found_is_what_the_stages_find(mapped: Path, locator: Locator, s
         assert {"extract", "recognise", "match"} <= again["timings"].keys()
 
 
-def test_a_service_needs_no_dataset(mapped: Path, locator: Locator, scene: RenderedScene, tmp_path: Path):
-    """What README says to copy, beside a configuration whose dataset is not there: to the bit the same."""
-    work = tmp_path / "work"
-    work.mkdir()
-    for name in ("map", "index", "recognition.pt", "predictions-db.h5"):
-        for path in (mapped.parent / "work" / name, mapped.parent / f"work/{name}.manifest.json"):
-            if path.is_dir():
-                shutil.copytree(path, work / path.name)
-            elif name != "predictions-db.h5" or path.suffix == ".json":
-                shutil.copy(path, work)
-    text = mapped.read_text().replace(str(mapped.parent), str(tmp_path))
-    (tmp_path / "config.yaml").write_text(text)
-    alone = Locator.open(tmp_path / "config.yaml", LABELLED)
-    for name in scene.queries:
-        path = scene.root / "images" / name
-        record = untimed(alone.record(alone.locate(path)))
-        assert record == untimed(locator.record(locator.locate(path))) and record["instances"]
-        assert record["camera"]["source"] == "map"
-
-
 def test_an_array_and_a_path_without_intrinsics_are_the_same_photograph(locator: Locator, scene: RenderedScene):
     """Of the camera that took the map's photographs, whose intrinsics were given."""
     path = scene.root / "images" / scene.queries[0]
