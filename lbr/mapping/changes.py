@@ -75,7 +75,7 @@ def with_images(scene: Map, images: Mapping[str, NewImage], points: np.ndarray, 
     """
     if clash := sorted(set(images) & set(scene.names)):
         raise ValueError(f"the map has '{clash[0]}' already")
-    new = [replace(image, camera=_of_map(image.camera)) for image in images.values()]
+    new = [replace(image, camera=_of_map(image.camera, scene.cameras)) for image in images.values()]
     names = np.array([*scene.names, *images])
     order = np.argsort(names, kind="stable")
     row = np.empty(len(order), np.int64)
@@ -100,9 +100,10 @@ def with_images(scene: Map, images: Mapping[str, NewImage], points: np.ndarray, 
     return _assembled(everything, image, np.unique(seen.point_index))
 
 
-def _of_map(camera: Camera) -> Camera:
-    """Intrinsics as a map has them: given, or whatever they were estimated from its own."""
-    return replace(camera, source="given" if camera.source == "given" else "map", body="", spreads=())
+def _of_map(camera: Camera, known: Collection[Camera]) -> Camera:
+    """Intrinsics as a map has them: given, as are those that it gave itself, or else its own, however estimated."""
+    given = replace(camera, source="given", body="", spreads=())
+    return given if camera.source == "given" or given in known else replace(given, source="map")
 
 
 def without_images(

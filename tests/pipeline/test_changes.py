@@ -124,6 +124,13 @@ def test_queries_of_a_camera_that_came_with_an_addition_have_its_intrinsics(own:
     assert said not in shared_cameras(open_map(work(own).map))
 
 
+def test_an_addition_of_the_camera_of_the_map_has_the_intrinsics_that_were_given(own: Path):
+    before = open_map(work(own).map)
+    assert run(own, "extend", "--images", str(own / "new")) == 0
+    after = open_map(work(own).map)
+    assert after.names[-1] == "new/06.png" and after.cameras == before.cameras == (PHOTOGRAPH,)
+
+
 def test_the_extended_map_is_used_by_the_next_run_and_said(own: Path, capsys: pytest.CaptureFixture):
     """Neither rebuilt in silence nor refused; only what was localized in the map before is stale."""
     assert extended(own) == 0
