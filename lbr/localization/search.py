@@ -15,12 +15,19 @@ from lbr.localization.correspondences import lift, seeded_clusters, union
 from lbr.localization.log import Log
 from lbr.localization.pnp import PnpSettings, estimate_pose, pair_errors
 from lbr.localization.refine import Refined
+from lbr.localization.rivals import (
+    between_look_alikes,
+    disagreement,
+    fits,
+    is_of_one_facade,
+    is_same_place,
+    told_apart,
+)  # fmt: skip
 from lbr.localization.verification import Attempt, VerificationSettings, shortcoming
 from lbr.mapping.map import Map
 from lbr.settings import Settings
-from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, PoseEstimate, SearchStep
+from lbr.types import Camera, Candidates, Correspondences, LocalFeatures, Matches, SearchStep
 
-SAME_POSE = 0.8  # of an attempt's inliers fit a pose that was refined before: it is found again
 ENOUGH_TIMES = 2  # that the same pose is refined: the second, from other pairs, at times finds what the first did not
 PROMISING = 1 / 3  # of min_significance: of 500 places whose first pose had less, a second one was right at none
 DISAGREEING_PX = 4.0, 24.0  # refinement's closest and widest search: two poses of one place, but not the same
@@ -65,7 +72,7 @@ class Search:
     best: Attempt | None = None
     found_by: Candidates | None = None  # the step that the best attempt is from
     found_at: int = 0  # its number among the steps taken
-    contested: bool = False  # whether a twin's place was verified as well, and nothing but support tells, or against it
+    contested: str = ""  # why the best attempt may be of another place, which was verified as well
     limits: VerificationSettings = field(init=False)
     matched: dict[int, Matches] = field(default_factory=dict)
     judged: list[Attempt] = field(default_factory=list)  # by refinement, whatever it made of them
@@ -81,8 +88,8 @@ class Search:
             if self._spent(start):
                 break
             if not self._may_outdo(candidates):
-                if self._found_late() or candidates.look_alike or candidates.doubts:
-                    continue  # a step of the fallback, or of a rival, is to come
+                if self._may_be_outdone(candidates):
+                    continue
                 break
             self.shown.update(zip(candidates.names, candidates.shown, strict=False))
             images = self._new_images(candidates)
@@ -111,7 +118,7 @@ class Search:
             if not candidates.doubts:
                 return True
         best = self.best
-        return best is not None and best.verified and self._is_sure(best) and not self._is_twin()
+        return best is not None and best.verified and self._is_sure(best) and not self._may_be_twin(best)
 
     def _is_sure(self, attempt: Attempt) -> bool:
         """Whether so much supports it that no look-alike of the place would be."""
@@ -123,40 +130,50 @@ class Search:
         if self.best is None or self.found_by is None:
             return None
         one, twin = self.found_by.instance, self.found_by.twin
-        if self.found_by.doubts:  # it outdid a place that looks like it: that was as much of a trial
-            return "it outdid a place where more of what was recognised is shown" if self.contested else None
-        if self._is_twin():
+        if self._tells_apart(self.found_by) < 0:
             return f"beside it stands what is beside instance {twin}, which looks like {one}"
-        if self.contested:
-            return f"instance {twin} looks like {one}, and its place was verified as well"
+        if self.contested or self.found_by.doubts:  # it outdid a place that looks like it: as much of a trial as below
+            return self.contested or None
         shown = self.shown.get(self.scene.names[self.best.reference], 1.0)
         if not one and shown < self.settings.verification.min_shown:
             return f"found without instances, where {100 * shown:.0f} % of what was recognised is shown"
         return None
 
-    def _is_twin(self) -> bool:
-        """Whether beside the facade that the best attempt is of stands what is beside its twin."""
-        return self.found_by is not None and self._tells_apart(self.found_by) < 0
+    def _may_be_twin(self, attempt: Attempt) -> bool:
+        """Whether the best attempt, however sure, may be of the twin of its facade: what is beside that says so, or
+        says nothing and was hardly found."""
+        if self.found_by is None or not self.found_by.twin:
+            return False
+        told, compares = self._tells_apart(self.found_by), self.settings.verification.sure_significance is not None
+        return told < 0 or (told == 0 and compares and is_of_one_facade(attempt, self.found_by.instance, self.scene))
 
     def _tells_apart(self, candidates: Candidates) -> int:
-        """1 where what is beside an instance tells that it is not its twin, -1 where it tells the contrary, or 0."""
-        least = self.settings.verification.min_advantage
-        return int(candidates.advantage > least) - int(candidates.advantage < -least)
+        return told_apart(candidates, self.settings.verification.min_advantage)
 
     def _may_outdo(self, candidates: Candidates) -> bool:
         """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin.
 
+        What was recognised beside a facade may speak against its look-alike, but a network that takes the one for the
+        other may take what is beside it as well: where the pose is not sure, and of the facade alone, both are tried.
         Where steps before that of the pose had failed, labels may be wrong: the fallback, which goes without, may.
         """
         if self.best is None or self.found_by is None or not self.best.verified:
             return not candidates.doubts
+        is_sure = self._is_sure(self.best)
         if candidates.doubts:
-            return candidates.doubts == self.found_by.names
+            return candidates.doubts == self.found_by.names and not is_sure
         if candidates.look_alike and self._tells_apart(candidates) < 0:
-            return False
+            return not is_sure and is_of_one_facade(self.best, candidates.twin, self.scene)
+        if is_sure:
+            return candidates.look_alike and candidates.twin == self.found_by.instance
         if candidates.evidence >= self.settings.verification.rival_evidence * self.found_by.evidence:
             return True
         return self._found_late() and not candidates.instance
+
+    def _may_be_outdone(self, candidates: Candidates) -> bool:
+        """Whether a step that comes after these candidates may be worth taking, where they are not: one of a rival or,
+        beside a pose that is not sure, of the fallback."""
+        return bool(candidates.look_alike or candidates.doubts) or self._found_late()
 
     def _found_late(self) -> bool:
         """Whether another step than the first found the best pose: the search goes on while none is verified."""
@@ -165,17 +182,27 @@ class Search:
     def _preferred(self, earlier: Attempt | None, attempt: Attempt | None, candidates: Candidates) -> Attempt | None:
         """The better of the attempt of these candidates and the one before. Of two look-alikes the one beside which
         stands what was recognised: a wall that its map shows well has more support than the right one shown badly."""
-        better = self._better(earlier, attempt)
         if earlier is None or attempt is None or not (earlier.verified and attempt.verified):
-            return better
+            return self._better(earlier, attempt)
+        better, told = max(earlier, attempt, key=self._strength), self._tells_apart(candidates)
         if better is attempt:  # what spoke against the earlier one says nothing of it
-            less = bool(candidates.doubts) and self._shows_less(attempt, earlier)
-            self.contested = less and not self._is_sure(attempt)
-        if not candidates.look_alike:
-            return better
-        told = self._tells_apart(candidates) > 0  # where it tells the contrary, `_may_outdo` leaves it out
-        self.contested = not told or better is not attempt
-        return attempt if told else better
+            self.contested = ""
+        if is_same_place(earlier, attempt, self.settings.pnp.max_error_px):
+            return attempt if candidates.look_alike and told > 0 else better
+        if (
+            candidates.doubts
+            and better is attempt
+            and not self._is_sure(attempt)
+            and self._shows_less(attempt, earlier)
+        ):
+            self.contested = "it outdid a place where more of what was recognised is shown"
+        elif candidates.look_alike:
+            better, doubtful = between_look_alikes(earlier, attempt, better, told)
+            one, other = candidates.instance, candidates.twin
+            one, other = (one, other) if better is attempt else (other, one)
+            told_of = f"instance {other} looks like {one}, and its place was verified as well"
+            self.contested = told_of if doubtful else ""
+        return better
 
     def _shows_less(self, one: Attempt, other: Attempt) -> bool:
         """Whether clearly less of what was recognised is shown where the one pose is than where the other is."""
@@ -189,7 +216,7 @@ class Search:
         """
         if self.best is None or self.refine is None or other is None or not other.verified:
             return
-        apart, (least, most) = _disagreement(one, other), DISAGREEING_PX
+        apart, (least, most) = disagreement(one, other), DISAGREEING_PX
         if not least < apart <= most:
             return
         settled, pairs = self.best.final, union(one.pairs, other.pairs)
@@ -340,12 +367,9 @@ class Search:
         Step after step of a weak query finds one pose again, whose refinement costs most and says what it said.
         """
         inliers = attempt.pairs.select(attempt.estimate.inliers)
-        same = [one for one in self.judged if one.refined is not None and self._fit(inliers, one.refined.estimate)]
+        most = self.settings.pnp.max_error_px
+        same = [one for one in self.judged if one.refined is not None and fits(inliers, one.refined.estimate, most)]
         return max(same, key=self._strength) if len(same) >= ENOUGH_TIMES else None
-
-    def _fit(self, pairs: Correspondences, estimate: PoseEstimate) -> bool:
-        """Whether a pose projects SAME_POSE of the pairs within the error of RANSAC."""
-        return float(np.mean(pair_errors(pairs, estimate) <= self.settings.pnp.max_error_px)) >= SAME_POSE
 
     def _note(self, candidates: Candidates, images: Sequence[int], attempt: Attempt | None) -> None:
         matches = max(len(self.matched[i]) for i in images)
@@ -363,10 +387,3 @@ class Search:
     def seed_of(self, number: int) -> int:
         """From (seed, name): the same whatever the order of queries or the number of workers."""
         return zlib.crc32(f"{self.seed}/{number}".encode()) & 0x7FFFFFFF
-
-
-def _disagreement(one: Attempt, other: Attempt) -> float:
-    """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
-    found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
-    (first, of_first), (second, of_second) = found
-    return float(max(np.median(pair_errors(of_first, second)), np.median(pair_errors(of_second, first))))

@@ -23,8 +23,10 @@ class VerificationSettings(Settings):
     are, with min_found of them: of 33 that are alike no pose would reach 5.75 before it found all.
     sure_significance: below it a verified pose, which may be a near twin's, is compared with what is found where
     anything stands that looks like what stands there, and with what one more step finds, of a rival (rival_evidence)
-    or, where not the first step found the pose, of the fallback; the more significant one is taken. Where it is given,
-    a place whose pose is not verified is sampled a second time, unless refinement found next to nothing around it.
+    or, where not the first step found the pose, of the fallback; the more significant one is taken. A sure one that is
+    of one facade alone (`rivals.is_of_one_facade`) is compared with its twin, unless what was recognised beside it
+    tells them apart. Where it is given, a place whose pose is not verified is sampled a second time, unless refinement
+    found next to nothing around it.
     """
 
     min_inliers: int = Field(default=40, ge=4)

@@ -91,6 +91,15 @@ class Map:
         """float64 [I, 3]: where the cameras stand."""
         return -np.einsum("nji,nj->ni", self.poses[:, :, :3], self.poses[:, :, 3])
 
+    @cached_property
+    def point_labels(self) -> np.ndarray | None:
+        """int32 [P]: the instance of each point, by one of its observations; None where nothing was labelled."""
+        if self.labels is None:
+            return None
+        found = np.zeros(len(self.points), np.int32)
+        found[self.point_index] = self.labels
+        return found
+
     def camera(self, image: int) -> Camera:
         return self.cameras[self.camera_index[image]]
 

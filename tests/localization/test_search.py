@@ -477,6 +477,80 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
         assert said == "; instance 1 looks like 2, and its place was verified as well"
 
 
+ALONE = [  # significance here (sure from 13 on), of its twin, advantage, share of the facade -> where, steps, status
+    pytest.param(
+        14, 20, 0.0, 1.0, "there", 2, Status.REFINED, id="sure, of the facade alone: its twin is clearly more"
+    ),
+    pytest.param(14, 15, 0.0, 1.0, "there", 2, Status.WEAK, id="so it is, and the twin is little more"),
+    pytest.param(14, 8, 0.0, 1.0, "here", 2, Status.REFINED, id="so it is, and the twin is clearly less"),
+    pytest.param(14, 20, 0.0, 0.4, "here", 1, Status.REFINED, id="sure, and much beside the facade was found"),
+    pytest.param(14, 20, 0.3, 1.0, "here", 1, Status.REFINED, id="sure, and what was recognised beside it is its own"),
+    pytest.param(8, 14, 0.3, 1.0, "there", 2, Status.WEAK, id="not sure: its twin is clearly more, against that"),
+    pytest.param(8, 9, 0.3, 1.0, "here", 2, Status.WEAK, id="not sure: its twin is not clearly more"),
+    pytest.param(8, 5, 0.3, 1.0, "here", 2, Status.REFINED, id="not sure: its twin is clearly less"),
+    pytest.param(8, 14, 0.3, 0.4, "here", 1, Status.REFINED, id="not sure, but much beside the facade was found"),
+]
+
+
+@pytest.mark.parametrize("first, second, advantage, share, winner, taken, status", ALONE)
+def test_a_pose_of_a_facade_alone_is_compared_with_its_twins(
+    two_places: TwoPlaces, first: float, second: float, advantage: float, share: float, winner: str, taken: int,
+    status: Status,
+):  # fmt: skip
+    """Where nothing that was recognised tells, however sure it is; and where that tells, but the pose is not sure."""
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 13, "rival_evidence": 0.5}
+    scene = two_places.world.map()
+    seen = scene.point_index[scene.observations(0)]  # what is found here; most of it by refinement alone
+    labels = np.where(scene.point_index < np.quantile(seen, share), 1, 5).astype(np.int32)
+    compare = Comparing(scene.labelled(labels), settings(verification=limits))
+    inner, told = compare.localizer._refined, [first, second]
+    compare.localizer._refined = lambda *asked: replace(inner(*asked), significance=told.pop(0))  # type: ignore
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, advantage=advantage),
+        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, advantage=-advantage),
+    ]
+    found = compare(two_places.query({"here": 150, "there": 150}, {}), steps)
+    assert (found.reference, len(found.steps), found.status) == (winner, taken, status)
+
+
+def test_where_nothing_is_compared_a_sure_pose_is_taken(two_places: TwoPlaces):
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": None}
+    scene = two_places.world.map()
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2),
+        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1),
+    ]
+    compare = Comparing(scene.labelled(np.ones(len(scene.point_index), np.int32)), settings(verification=limits))
+    assert len(compare(two_places.query({"here": 90, "there": 90}, {}), steps).steps) == 1
+
+
+def test_nothing_but_its_twin_is_asked_of_a_sure_pose(two_places: TwoPlaces):
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 1, "rival_evidence": 0.5}
+    scene = two_places.world.map()
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2),
+        Candidates(("there",), (0.0,), "look-alikes of what stands there: 7", 0.5, doubts=("here",)),
+        Candidates(("here",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1),
+        Candidates(("there",), (0.0,), "instance 3", 0.5, 3),
+    ]
+    compare = Comparing(scene.labelled(np.ones(len(scene.point_index), np.int32)), settings(verification=limits))
+    found = compare(two_places.query({"here": 45, "there": 90}, {}), steps)
+    assert (found.tried, found.reference, found.status) == (("here",), "here", Status.REFINED)
+
+
+def test_a_place_that_its_twin_shows_as_well_is_not_contested(two_places: TwoPlaces):
+    """Both stand in one street: what is found where the look-alike is shown is the same pose."""
+    seen = {"here": np.arange(100), "beside": np.arange(20, 150)}
+    limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 99}
+    scene = scene_of(two_places, seen, there=[])
+    steps = [
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2),
+        Candidates(("beside",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1),
+    ]
+    found = Comparing(scene, settings(verification=limits))(two_places.query({"here": 90}, {}), steps)
+    assert len(found.steps) == 2 and found.status is Status.REFINED and max(errors(found)) < 1e-5
+
+
 @pytest.mark.parametrize("shown, status", [
     (0.05, Status.WEAK), (0.2, Status.REFINED), (None, Status.REFINED), (np.nan, Status.REFINED),
 ])  # fmt: skip

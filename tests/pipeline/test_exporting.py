@@ -20,7 +20,6 @@ from lbr.pipeline.locating import Locator
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Localization
 from tests.mapping.test_places import two_places, worlds  # noqa: F401  # fixtures
-from tests.pipeline.test_locating import mapped  # noqa: F401  # a fixture
 from tests.synthetic import RenderedScene
 from tests.thirds import LABELLED
 

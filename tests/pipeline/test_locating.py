@@ -24,23 +24,9 @@ from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Localization, Status
 from tests.synthetic import PHOTOGRAPH, RenderedScene
-from tests.thirds import CONFIG, LABELLED, write_masks
+from tests.thirds import CONFIG, LABELLED
 
 UNTIMED = ("timings", "condition")
-
-
-@pytest.fixture(scope="module")
-def mapped(
-    tmp_path_factory: pytest.TempPathFactory, scene: RenderedScene, finished: Workspace, write_config: Callable
-) -> Path:
-    """The scene with instances, after `lbr run`. Read-only: `own` is a copy."""
-    folder = tmp_path_factory.mktemp("located")
-    shutil.copytree(scene.root, folder / "scene")
-    shutil.copytree(finished.root, folder / "work")
-    write_masks(scene, folder / "scene")
-    config = write_config(folder, folder / "scene", CONFIG)
-    assert main(["run", "--config", str(config), *LABELLED, "run=instances"]) == 0
-    return config
 
 
 @pytest.fixture(scope="module")
