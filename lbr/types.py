@@ -194,9 +194,10 @@ class Candidates:
 
     instance: the one that they show, 0 where it is not for one that they are proposed. look_alike: it is not what
     was recognised, but may have been taken for that. evidence: the score of what was; 0 where nothing was.
-    twin: the instance that looks most like it, 0 where none does. shown: of what was recognised in the query, how much
-    each of them shows, 0..1 in shares of its area, nan where hardly anything of the image is labelled; empty where
-    nothing was recognised. advantage: how much more they show than those of the twin do, -1..1; 0 without a twin.
+    twin: the instance that looks most like it, 0 where none does. alike: all instances that look like another. shown:
+    of what was recognised in the query, how much each of them shows, 0..1 in shares of its area, nan where hardly
+    anything of the image is labelled; empty where nothing was recognised. advantage: how much more they show than those
+    of the twin do, -1..1; 0 without a twin.
     doubts: the db images whose look-alikes they are: they say something of a pose that those gave, and of no other.
     """
 
@@ -207,6 +208,7 @@ class Candidates:
     instance: int = 0
     look_alike: bool = False
     twin: int = 0
+    alike: frozenset[int] = frozenset()
     advantage: float = 0.0
     shown: tuple[float, ...] = ()
     doubts: tuple[str, ...] = ()

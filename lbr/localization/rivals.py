@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from lbr.localization.pnp import pair_errors
@@ -10,8 +12,9 @@ from lbr.mapping.map import Map
 from lbr.types import Candidates, Correspondences, PoseEstimate
 
 SAME_POSE = 0.8  # of a pose's inliers fit another: it is found again
-MOSTLY = 0.5  # of a pose's inliers: with more of them on one facade, hardly anything beside it was found
-CLOSE = 0.8  # times the significance of another pose: as good as that, or nearly
+MOSTLY = 0.5  # of a pose's inliers: with more of them on what looks like another, hardly anything else was found
+# Times the significance of another pose: as good as that, or nearly. A wrong twin's had 1.3 times the right one's.
+CLOSE = 0.7
 
 
 def fits(pairs: Correspondences, estimate: PoseEstimate, max_error_px: float) -> bool:
@@ -31,13 +34,16 @@ def disagreement(one: Attempt, other: Attempt) -> float:
     return float(max(np.median(pair_errors(of_first, second)), np.median(pair_errors(of_second, first))))
 
 
-def is_of_one_facade(attempt: Attempt, instance: int, scene: Map) -> bool:
-    """Whether hardly anything but this instance supports a pose: its look-alike may be as good."""
+def is_of_look_alikes(attempt: Attempt, alike: Collection[int], scene: Map) -> bool:
+    """Whether hardly anything but instances that look like others supports a pose: theirs may be as good.
+
+    A facade may be two instances, and its twin two that look like them.
+    """
     labels = scene.point_labels
     if labels is None:
         return False
-    own = labels[attempt.final_pairs.point_index[attempt.final.inliers]] == instance
-    return float(np.mean(own)) > MOSTLY
+    found = labels[attempt.final_pairs.point_index[attempt.final.inliers]]
+    return float(np.mean(np.isin(found, list(alike)))) > MOSTLY
 
 
 def told_apart(candidates: Candidates, least: float) -> int:

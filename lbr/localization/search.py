@@ -19,7 +19,7 @@ from lbr.localization.rivals import (
     between_look_alikes,
     disagreement,
     fits,
-    is_of_one_facade,
+    is_of_look_alikes,
     is_same_place,
     told_apart,
 )  # fmt: skip
@@ -106,7 +106,8 @@ class Search:
             self.matched.update(zip(images, self.match(images, doubtful), strict=True))
         self.limits = self.settings.verification.of_step(candidates)
         self.log.tried += [self.scene.names[i] for i in images]
-        attempt, earlier, at = self._try(images), self.best, self.found_at
+        earlier, at = self.best, self.found_at
+        attempt = self._try(images, elsewhere=bool(candidates.look_alike or candidates.doubts))
         self.best = self._preferred(earlier, attempt, candidates)
         if self.best is not earlier:
             self.found_by, self.found_at = candidates, len(self.log.steps)
@@ -141,11 +142,11 @@ class Search:
 
     def _may_be_twin(self, attempt: Attempt) -> bool:
         """Whether the best attempt, however sure, may be of the twin of its facade: what is beside that says so, or
-        says nothing and was hardly found."""
+        says nothing, and hardly anything was found that has no twin."""
         if self.found_by is None or not self.found_by.twin:
             return False
         told, compares = self._tells_apart(self.found_by), self.settings.verification.sure_significance is not None
-        return told < 0 or (told == 0 and compares and is_of_one_facade(attempt, self.found_by.instance, self.scene))
+        return told < 0 or (told == 0 and compares and is_of_look_alikes(attempt, self.found_by.alike, self.scene))
 
     def _tells_apart(self, candidates: Candidates) -> int:
         return told_apart(candidates, self.settings.verification.min_advantage)
@@ -154,7 +155,7 @@ class Search:
         """Whether a step is worth taking beside a verified pose: its instance may be the one, and the pose's a twin.
 
         What was recognised beside a facade may speak against its look-alike, but a network that takes the one for the
-        other may take what is beside it as well: where the pose is not sure, and of the facade alone, both are tried.
+        other may take what is beside it as well: where the pose is not sure, and of look-alikes alone, both are tried.
         Where steps before that of the pose had failed, labels may be wrong: the fallback, which goes without, may.
         """
         if self.best is None or self.found_by is None or not self.best.verified:
@@ -163,7 +164,7 @@ class Search:
         if candidates.doubts:
             return candidates.doubts == self.found_by.names and not is_sure
         if candidates.look_alike and self._tells_apart(candidates) < 0:
-            return not is_sure and is_of_one_facade(self.best, candidates.twin, self.scene)
+            return not is_sure and is_of_look_alikes(self.best, candidates.alike, self.scene)
         if is_sure:
             return candidates.look_alike and candidates.twin == self.found_by.instance
         if candidates.evidence >= self.settings.verification.rival_evidence * self.found_by.evidence:
@@ -267,13 +268,14 @@ class Search:
             self.log.notes.append(f"{len(images) - room} candidates of a step left out: max_images is reached")
         return images[:room]
 
-    def _try(self, new: Sequence[int]) -> Attempt | None:
+    def _try(self, new: Sequence[int], elsewhere: bool) -> Attempt | None:
         """The first verified pose of this step's places, or the one with most inliers; None when there is none.
 
-        A place is seeded by an image of this step, and takes in what was compared before and sees the same points.
+        A place is seeded by an image of this step, and takes in what was compared before and sees the same points; not
+        where look-alikes of what was found before are asked for (elsewhere), which may share points by mistake.
         """
         best, most = None, self._most_places(len(new))
-        images = list(self.matched)
+        images = list(new) if elsewhere else list(self.matched)
         counts = np.array([len(self.matched[i]) for i in images], np.int64)
         if self.settings.clusters == "steps":
             clusters: Iterator[list[int]] = iter([list(new)])

@@ -24,7 +24,7 @@ class VerificationSettings(Settings):
     sure_significance: below it a verified pose, which may be a near twin's, is compared with what is found where
     anything stands that looks like what stands there, and with what one more step finds, of a rival (rival_evidence)
     or, where not the first step found the pose, of the fallback; the more significant one is taken. A sure one that is
-    of one facade alone (`rivals.is_of_one_facade`) is compared with its twin, unless what was recognised beside it
+    of look-alikes alone (`rivals.is_of_look_alikes`) is compared with its twin, unless what was recognised beside it
     tells them apart. Where it is given, a place whose pose is not verified is sampled a second time, unless refinement
     found next to nothing around it.
     """

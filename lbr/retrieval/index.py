@@ -79,6 +79,11 @@ class InstanceIndex:
         """float32 [I, D]: the features as the search multiplies them; 40 MB for 10,000 x 1,024."""
         return np.ascontiguousarray(self.features, np.float32)
 
+    @cached_property
+    def ambiguous(self) -> frozenset[int]:
+        """The instances that look like another."""
+        return frozenset(self.alike.ravel().tolist())
+
     def alike_to(self, instance: int) -> int | None:
         """The instance that looks most like this one, where any does."""
         pairs = self.alike[(self.alike == instance).any(axis=1)]

@@ -122,11 +122,12 @@ def _in_turn(
             yield _named(f"instance {instance}", evidence, instance)
             continue
         ours, theirs = (shown[_likest(index, i, likeness, settings)].max(initial=0) for i in (instance, twin))
-        yield _named(f"instance {instance}", evidence, instance, twin=twin, advantage=float(ours - theirs))
+        named = partial(_named, evidence=evidence, alike=index.ambiguous)
+        yield named(f"instance {instance}", instance=instance, twin=twin, advantage=float(ours - theirs))
         if twin not in had:
             had.add(twin)
             source = f"look-alike {twin} of {instance}"
-            yield _named(source, evidence, twin, look_alike=True, twin=instance, advantage=float(theirs - ours))
+            yield named(source, instance=twin, look_alike=True, twin=instance, advantage=float(theirs - ours))
 
 
 def _likest(index: InstanceIndex, instance: int, likeness: np.ndarray, settings: ProgressiveCandidates) -> np.ndarray:

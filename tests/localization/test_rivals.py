@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lbr.localization.refine import Refined
-from lbr.localization.rivals import CLOSE, MOSTLY, between_look_alikes, is_of_one_facade, is_same_place, told_apart
+from lbr.localization.rivals import CLOSE, MOSTLY, between_look_alikes, is_of_look_alikes, is_same_place, told_apart
 from lbr.localization.verification import Attempt
 from lbr.types import Candidates, Correspondences, PoseEstimate
 from tests.localization.test_localizer import POSE
@@ -65,12 +65,12 @@ def test_a_pose_found_again_is_one_place(world: ExactWorld):
     assert is_same_place(one, one, 4.0) and not is_same_place(one, other, 4.0)
 
 
-def test_a_pose_is_of_one_facade_where_most_of_its_inliers_are(world: ExactWorld):
+def test_a_pose_is_of_look_alikes_where_most_of_its_inliers_are(world: ExactWorld):
     scene, attempt = world.map(), attempt_at(world, 2)
     seen = attempt.pairs.point_index
     for share, expected in ((MOSTLY + 0.1, True), (MOSTLY - 0.1, False)):
         own = seen[: int(share * len(seen))]
-        labels = np.where(np.isin(scene.point_index, own), 3, 5).astype(np.int32)
-        assert is_of_one_facade(attempt, 3, scene.labelled(labels)) is expected
-        assert not is_of_one_facade(attempt, 4, scene.labelled(labels))
-    assert not is_of_one_facade(attempt, 3, scene), "nothing was labelled"
+        labels = np.where(np.isin(scene.point_index, own), 3 + scene.point_index % 2, 5).astype(np.int32)
+        assert is_of_look_alikes(attempt, {3, 4}, scene.labelled(labels)) is expected, "two parts of one facade"
+        assert not is_of_look_alikes(attempt, {7}, scene.labelled(labels))
+    assert not is_of_look_alikes(attempt, {3, 4}, scene), "nothing was labelled"

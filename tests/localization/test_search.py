@@ -477,6 +477,7 @@ def test_what_stands_beside_look_alikes_tells_which_it_is(
         assert said == "; instance 1 looks like 2, and its place was verified as well"
 
 
+TWINS = frozenset({1, 2})
 ALONE = [  # significance here (sure from 13 on), of its twin, advantage, share of the facade -> where, steps, status
     pytest.param(
         14, 20, 0.0, 1.0, "there", 2, Status.REFINED, id="sure, of the facade alone: its twin is clearly more"
@@ -506,8 +507,10 @@ def test_a_pose_of_a_facade_alone_is_compared_with_its_twins(
     inner, told = compare.localizer._refined, [first, second]
     compare.localizer._refined = lambda *asked: replace(inner(*asked), significance=told.pop(0))  # type: ignore
     steps = [
-        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, advantage=advantage),
-        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, advantage=-advantage),
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, alike=TWINS, advantage=advantage),
+        Candidates(
+            ("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, alike=TWINS, advantage=-advantage
+        ),
     ]
     found = compare(two_places.query({"here": 150, "there": 150}, {}), steps)
     assert (found.reference, len(found.steps), found.status) == (winner, taken, status)
@@ -517,8 +520,8 @@ def test_where_nothing_is_compared_a_sure_pose_is_taken(two_places: TwoPlaces):
     limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": None}
     scene = two_places.world.map()
     steps = [
-        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2),
-        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1),
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, alike=TWINS),
+        Candidates(("there",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, alike=TWINS),
     ]
     compare = Comparing(scene.labelled(np.ones(len(scene.point_index), np.int32)), settings(verification=limits))
     assert len(compare(two_places.query({"here": 90, "there": 90}, {}), steps).steps) == 1
@@ -528,14 +531,27 @@ def test_nothing_but_its_twin_is_asked_of_a_sure_pose(two_places: TwoPlaces):
     limits = {"min_support": 16, "hopeful_inliers": 8, "sure_significance": 1, "rival_evidence": 0.5}
     scene = two_places.world.map()
     steps = [
-        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2),
+        Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2, alike=TWINS),
         Candidates(("there",), (0.0,), "look-alikes of what stands there: 7", 0.5, doubts=("here",)),
-        Candidates(("here",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1),
+        Candidates(("here",), (0.0,), "look-alike 2 of 1", 0.5, 2, look_alike=True, twin=1, alike=TWINS),
         Candidates(("there",), (0.0,), "instance 3", 0.5, 3),
     ]
     compare = Comparing(scene.labelled(np.ones(len(scene.point_index), np.int32)), settings(verification=limits))
     found = compare(two_places.query({"here": 45, "there": 90}, {}), steps)
     assert (found.tried, found.reference, found.status) == (("here",), "here", Status.REFINED)
+
+
+def test_the_place_of_a_look_alike_is_looked_for_without_what_was_compared_before(two_places: TwoPlaces):
+    """An image of another place may share points with it by mistake, and would give its own pose once more."""
+    seen, limits = {"here": np.arange(100), "twin": np.arange(60, 150)}, {"sure_significance": 99, "min_support": 16}
+    first = Candidates(("here",), (0.0,), "instance 1", 0.5, 1, twin=2)
+    inliers = {}
+    for look_alike in (True, False):
+        second = Candidates(("twin",), (0.0,), "", 0.5, 2, look_alike=look_alike, twin=1)
+        compare = Comparing(scene_of(two_places, seen, there=[]), settings(verification=limits))
+        found = compare(two_places.query({"here": 100}, {}), [first, second])
+        inliers[look_alike] = found.steps[1].image_inliers
+    assert inliers[True] <= 40 < 100 == inliers[False]
 
 
 def test_a_place_that_its_twin_shows_as_well_is_not_contested(two_places: TwoPlaces):

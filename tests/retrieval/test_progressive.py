@@ -64,6 +64,7 @@ def test_behind_an_instance_comes_what_looks_like_it():
     assert [(s.source, "".join(s.names)) for s in steps] == [
         ("instance 1", "ab"), ("look-alike 3 of 1", "f"), ("instance 2", "cd"), ("global", "e"),
     ]  # fmt: skip
+    assert steps[0].alike == steps[1].alike == {1, 2, 3}
     assert steps[1].evidence == steps[0].evidence > steps[2].evidence, "the network gives a twin none of its own"
     assert [s for s, _ in search(twins, query_of({1: 0.3}), look_alikes=False)] == ["instance 1", "global"]
 
