@@ -24,14 +24,13 @@ def fits(pairs: Correspondences, estimate: PoseEstimate, max_error_px: float) ->
 
 def is_same_place(one: Attempt, other: Attempt, max_error_px: float) -> bool:
     """Whether what the one is from fits the other."""
-    return fits(one.final_pairs.select(one.final.inliers), other.final, max_error_px)
+    return fits(one.final_inliers, other.final, max_error_px)
 
 
 def disagreement(one: Attempt, other: Attempt) -> float:
     """Pixels by which the inliers of the one miss under the pose of the other, at the median; the larger."""
-    found = [(attempt.final, attempt.final_pairs.select(attempt.final.inliers)) for attempt in (one, other)]
-    (first, of_first), (second, of_second) = found
-    return float(max(np.median(pair_errors(of_first, second)), np.median(pair_errors(of_second, first))))
+    misses = (pair_errors(a.final_inliers, b.final) for a, b in ((one, other), (other, one)))
+    return float(max(np.median(errors) for errors in misses))
 
 
 def is_of_look_alikes(attempt: Attempt, alike: Collection[int], scene: Map) -> bool:
@@ -42,8 +41,7 @@ def is_of_look_alikes(attempt: Attempt, alike: Collection[int], scene: Map) -> b
     labels = scene.point_labels
     if labels is None:
         return False
-    found = labels[attempt.final_pairs.point_index[attempt.final.inliers]]
-    return float(np.mean(np.isin(found, list(alike)))) > MOSTLY
+    return float(np.mean(np.isin(labels[attempt.final_inliers.point_index], list(alike)))) > MOSTLY
 
 
 def told_apart(candidates: Candidates, least: float) -> int:

@@ -174,7 +174,9 @@ class Search:
     def _may_be_outdone(self, candidates: Candidates) -> bool:
         """Whether a step that comes after these candidates may be worth taking, where they are not: one of a rival or,
         beside a pose that is not sure, of the fallback."""
-        return bool(candidates.look_alike or candidates.doubts) or self._found_late()
+        if candidates.look_alike or candidates.doubts:
+            return True
+        return self._found_late() and self.best is not None and not self._is_sure(self.best)
 
     def _found_late(self) -> bool:
         """Whether another step than the first found the best pose: the search goes on while none is verified."""
@@ -199,10 +201,9 @@ class Search:
             self.contested = "it outdid a place where more of what was recognised is shown"
         elif candidates.look_alike:
             better, doubtful = between_look_alikes(earlier, attempt, better, told)
-            one, other = candidates.instance, candidates.twin
-            one, other = (one, other) if better is attempt else (other, one)
-            told_of = f"instance {other} looks like {one}, and its place was verified as well"
-            self.contested = told_of if doubtful else ""
+            ours, theirs = candidates.instance, candidates.twin
+            alike = f"{theirs} looks like {ours}" if better is attempt else f"{ours} looks like {theirs}"
+            self.contested = f"instance {alike}, and its place was verified as well" if doubtful else ""
         return better
 
     def _shows_less(self, one: Attempt, other: Attempt) -> bool:
@@ -233,7 +234,7 @@ class Search:
         """The verified, then the stronger of two attempts; the first where they are equal."""
         if one is None or other is None:
             return one or other
-        return other if self._strength(other) > self._strength(one) else one
+        return max(one, other, key=self._strength)
 
     def _strength(self, attempt: Attempt) -> tuple[bool, float, int]:
         """The verified first, and of them, where support verifies, the more significant: a look-alike may have more in

@@ -101,6 +101,11 @@ class Attempt:
         return self.refined.pairs if self.refined else self.pairs
 
     @property
+    def final_inliers(self) -> Correspondences:
+        """Those of `final_pairs` that `final` explains."""
+        return self.final_pairs.select(self.final.inliers)
+
+    @property
     def kept(self) -> float:
         """Inliers after refinement as a share of those before."""
         return self.refined.estimate.num_inliers / self.estimate.num_inliers if self.refined else 0.0

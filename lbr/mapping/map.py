@@ -93,7 +93,8 @@ class Map:
 
     @cached_property
     def point_labels(self) -> np.ndarray | None:
-        """int32 [P]: the instance of each point, by one of its observations; None where nothing was labelled."""
+        """int32 [P]: the instance of each point, by one of its observations; None where nothing was labelled. What most
+        of them say (`novelty.known_points`) sorts all observations, which no query should wait for."""
         if self.labels is None:
             return None
         found = np.zeros(len(self.points), np.int32)
