@@ -122,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = verbs.add_parser("export", help=EXPORT, description=EXPORT, epilog=EPILOG,
                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     sub.add_argument("--config", type=Path, required=True, metavar="FILE")
-    sub.add_argument("--as", dest="kind", choices=("colmap", "locator"), required=True, help="what to make of it")
+    sub.add_argument("--as", dest="kind", choices=("colmap", "colmap-enu", "locator"), required=True,
+                     help="a COLMAP model, in the map's frame or in metres east, north, up; or a locator")  # fmt: skip
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
     sub.set_defaults(handle=_export)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lbr.errors import DataError
-from lbr.geometry.geodetic import east_north_up, geodetic_from_enu
+from lbr.geometry.geodetic import east_north_up, enu_from_geodetic, geodetic_from_enu
 from lbr.geometry.pose import Pose
 from lbr.geometry.similarity import Similarity
 from lbr.io.files import read_text, write_text
@@ -66,6 +66,12 @@ class Georeference:
     @property
     def vertical_rms_m(self) -> float | None:
         return float(np.sqrt((self.residuals[:, 2] ** 2).mean())) if self.has_heights else None
+
+    def enu_at(self, origin: np.ndarray) -> Similarity:
+        """enu_from_map in the tangent plane at another origin (geodetic [3]), which several places may share."""
+        turn = east_north_up(origin) @ east_north_up(self.origin).T
+        scale, R, t = self.similarity.scale, self.similarity.R, self.similarity.t
+        return Similarity(scale, turn @ R, turn @ t + enu_from_geodetic(self.origin, origin))
 
     def accuracy(self, enu: np.ndarray) -> np.ndarray:
         """Covariance float64 [3, 3] of where the georeference itself puts a point [3], metres squared.

@@ -1,11 +1,14 @@
-"""Several models that share no points, laid out as one: places, each in a frame of its own; and parts of them."""
+"""Several models that share no points, laid out as one: places, each in a frame of its own; parts of them, and their
+places brought into one frame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from lbr.geometry.similarity import Similarity
 from lbr.io.colmap_arrays import ModelArrays
 from lbr.mapping.map import Map
 
@@ -57,3 +60,14 @@ def part_of(scene: Map, images: np.ndarray) -> tuple[Map, np.ndarray]:
         place=scene.place[images], units=scene.units,
     )  # fmt: skip
     return part, points.astype(np.int64)
+
+
+def in_one_frame(scene: Map, frames: Mapping[int, Similarity]) -> Map:
+    """The map in a frame that all of its places have, in metres. frames: metres_from_map of every place."""
+    poses, points = np.array(scene.poses, np.float64), np.array(scene.points, np.float64)
+    for place in np.unique(scene.place).tolist():
+        for image in scene.images_of(place).tolist():
+            poses[image] = frames[place].move(scene.pose(image)).matrix
+        seen = scene.points_of(place)
+        points[seen] = frames[place].apply(points[seen])
+    return replace(scene, poses=poses, points=points, units="metres")

@@ -13,11 +13,12 @@ import yaml
 
 from lbr.errors import DataError
 from lbr.io.colmap_arrays import ModelArrays, write_arrays
-from lbr.io.files import atomic_path
+from lbr.io.files import atomic_path, write_text
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
+from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import Map, open_map
-from lbr.mapping.places import part_of
+from lbr.mapping.places import in_one_frame, part_of
 from lbr.parallel import parallel_map
 from lbr.pipeline.locating import Locator
 from lbr.pipeline.prototyping import checkpoint_path
@@ -27,6 +28,7 @@ from lbr.pipeline.workspace import Workspace, manifest_path
 from lbr.retrieval.candidates import without_list
 
 CONFIG, WEIGHTS = "config.yaml", Path("weights")  # of an exported locator
+ORIGIN = "origin.txt"  # of an exported model on earth
 READ = dict.fromkeys(("labelling", "extractor", "localization", "seed"), True) | {
     "recognition": {"network", "input_size", "weights", "published", "prediction", "ranking"}
 }  # of the configuration, by a locator
@@ -47,6 +49,35 @@ def export_colmap(context: Context, folder: Path) -> list[Report]:
             write_arrays(temporary / str(place) if place else temporary, _as_model(part), colours[points])
     places = f" in {scene.num_places} models, as their places have no common frame" if scene.num_places > 1 else ""
     return [Report(folder, f"{len(scene)} images, {len(scene.points):,} points{places}", problems=tuple(problems))]
+
+
+def export_colmap_enu(context: Context, folder: Path) -> list[Report]:
+    """All places that lie on earth, as one COLMAP model in metres east, north and up of the first one's origin, which
+    origin.txt has. What does not lie on earth is a problem.
+
+    Raises DataError as `export_colmap`, and when no place lies on earth.
+    """
+    _check_free(folder)
+    scene, found = open_map(context.workspace.map), read_georeferences(context.workspace.map)
+    if not found:
+        raise DataError(
+            f"{context.workspace.map}: no place of it lies on earth; `lbr georeference` tells why, "
+            "`--as colmap` writes it in its own frame"
+        )
+    origin = found[min(found)].origin
+    part, _ = part_of(scene, np.flatnonzero(np.isin(scene.place, list(found))))
+    model = in_one_frame(part, {place: georeference.enu_at(origin) for place, georeference in found.items()})
+    colours, problems = _colours(context, part)
+    for place in sorted(set(range(scene.num_places)) - set(found)):
+        problems.append(
+            Problem(f"place {place} of the map", f"{len(scene.images_of(place))} images, not on earth: left out")
+        )
+    with atomic_path(folder) as temporary:
+        write_arrays(temporary, _as_model(model), colours)
+        here = "{:.9f} {:.9f} {:.4f}".format(*origin)
+        write_text(temporary / ORIGIN, f"# latitude, longitude (WGS84), height (m) of east, north, up = 0\n{here}\n")
+    where = f"in metres east, north, up of {here}"
+    return [Report(folder, f"{len(part)} images, {len(part.points):,} points, {where}", problems=tuple(problems))]
 
 
 def export_locator(context: Context, folder: Path) -> list[Report]:
@@ -79,7 +110,9 @@ def export_locator(context: Context, folder: Path) -> list[Report]:
     return [Report(folder, f"{size / 1e6:.1f} MB; `lbr locate --config {folder / CONFIG} PHOTO...` uses it")]
 
 
-EXPORTS: dict[str, Callable[[Context, Path], list[Report]]] = {"colmap": export_colmap, "locator": export_locator}
+EXPORTS: dict[str, Callable[[Context, Path], list[Report]]] = {
+    "colmap": export_colmap, "colmap-enu": export_colmap_enu, "locator": export_locator,
+}  # fmt: skip
 
 
 def _check_free(folder: Path) -> None:

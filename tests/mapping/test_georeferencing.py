@@ -75,6 +75,18 @@ def errors(found: Georeference, poses: dict[str, Pose], scene: Map) -> tuple[np.
     return np.array(metres), np.array(degrees)
 
 
+def test_another_origin_means_the_same_place_on_earth():
+    poses = street(12, 8)
+    scene = map_of(poses, FRAME)
+    found = georeference(scene, 0, measured(poses, 0.5), SETTINGS)
+    other = np.array([47.08, 8.25, 510.0])  # 6 km away
+    points = np.random.default_rng(1).normal(size=(20, 3)) * 50
+    here = geodetic_from_enu(found.similarity.apply(points), found.origin)
+    there = geodetic_from_enu(found.enu_at(other).apply(points), other)
+    np.testing.assert_allclose(enu_from_geodetic(there, ORIGIN), enu_from_geodetic(here, ORIGIN), atol=1e-6)
+    np.testing.assert_allclose(found.enu_at(found.origin).apply(points), found.similarity.apply(points), atol=1e-6)
+
+
 def test_exact_positions_place_the_map_exactly():
     poses = street(12, 8)
     scene = map_of(poses, FRAME)

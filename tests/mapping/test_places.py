@@ -7,14 +7,24 @@ import pytest
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose, pose_error
-from lbr.io.colmap import build_model, posed_cameras, read_model, read_models, write_models
+from lbr.geometry.similarity import Similarity
+from lbr.io.colmap import build_model, posed_cameras, project, read_model, read_models, write_models
 from lbr.io.colmap_arrays import model_arrays
 from lbr.localization.localizer import Localizer
 from lbr.mapping.map import Map, build_map, open_map, write_map
-from lbr.mapping.places import join_places, part_of
+from lbr.mapping.places import in_one_frame, join_places, part_of
 from lbr.mapping.sfm import SfmSettings, _disjoint, structure_from_motion
 from tests.mapping.test_sfm import matched  # noqa: F401  (a fixture)
-from tests.synthetic import CAMERA, ExactWorld, RenderedScene, arc_poses, box_points, colmap_model, visible
+from tests.synthetic import (
+    CAMERA,
+    ExactWorld,
+    RenderedScene,
+    arc_poses,
+    box_points,
+    colmap_model,
+    random_rotation,
+    visible,
+)  # fmt: skip
 
 SECOND = Pose.from_quaternion([0.3, 0.5, -0.2, 0.8], [3.0, -7.0, 11.0])  # the frame of the second place
 
@@ -51,6 +61,20 @@ def test_images_are_sorted_and_keep_their_observations_and_points(worlds: list[E
             )
             np.testing.assert_array_equal(two_places.pose(image).matrix, pose.matrix)
         assert [two_places.names[i] for i in two_places.images_of(number)] == list(world.poses)
+
+
+def test_places_in_one_frame_are_seen_as_before(worlds: list[ExactWorld], two_places: Map):
+    rng = np.random.default_rng(4)
+    frames = {k: Similarity(2.0 + k, random_rotation(rng), rng.normal(size=3) * 100) for k in (0, 1)}
+    moved = in_one_frame(two_places, frames)
+    assert moved.units == "metres" and two_places.units == "model"
+    for place, world in enumerate(worlds):
+        for name, pose in world.poses.items():
+            image = moved.index_of(name)
+            np.testing.assert_allclose(moved.centres[image], frames[place].apply(pose.centre))
+            rows = moved.observations(image)
+            seen = project(world.camera, moved.pose(image), moved.points[moved.point_index[rows]])
+            np.testing.assert_allclose(seen, moved.keypoints[rows], atol=1e-3)
 
 
 def test_a_part_is_the_map_of_its_images(worlds: list[ExactWorld], two_places: Map):

@@ -11,17 +11,24 @@ import numpy as np
 import pytest
 
 from lbr.cli import main
+from lbr.geometry.geodetic import enu_from_geodetic, geodetic_from_enu
+from lbr.geometry.similarity import Similarity
 from lbr.io.colmap import project, read_models
 from lbr.io.colmap_arrays import model_arrays
+from lbr.io.exif import GpsPosition
 from lbr.io.images import read_image
-from lbr.mapping.map import open_map, write_map
-from lbr.pipeline.exporting import CONFIG
+from lbr.mapping.georeference import FILE, Georeference, write_georeferences
+from lbr.mapping.georeferencing import GeoreferenceSettings, georeference
+from lbr.mapping.map import Map, open_map, write_map
+from lbr.pipeline.exporting import CONFIG, EXPORTS, ORIGIN
 from lbr.pipeline.locating import Locator
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Localization
 from tests.mapping.test_places import two_places, worlds  # noqa: F401  # fixtures
-from tests.synthetic import RenderedScene
+from tests.synthetic import RenderedScene, random_rotation
 from tests.thirds import LABELLED
+
+ORIGIN_OF_ALL = np.array([47.05, 8.31, 436.0])
 
 
 def export(config: Path, kind: str, to: Path, *overrides: str) -> int:
@@ -79,6 +86,50 @@ def test_places_are_models_of_their_own_and_lost_photographs_are_told(
     assert said.err.count("no such image") == len(two_places) and "everything else is done" in said.err
 
 
+def on_earth(scene: Map, places: dict[int, Similarity]) -> list[Georeference]:
+    """Georeferences of places by exact positions; places: enu_from_map at ORIGIN_OF_ALL."""
+    positions = {
+        scene.names[i]: GpsPosition(*geodetic_from_enu(frame.apply(scene.centres[i]), ORIGIN_OF_ALL))
+        for place, frame in places.items()
+        for i in scene.images_of(place)
+    }
+    return [georeference(scene, place, positions, GeoreferenceSettings()) for place in places]
+
+
+@pytest.mark.parametrize("placed", [(0, 1), (1,)])
+def test_places_that_lie_on_earth_are_one_model_in_metres(
+    two_places, tmp_path: Path, write_config: Callable, own_scene: Path, capsys: pytest.CaptureFixture,  # noqa: F811
+    placed: tuple[int, ...],
+):  # fmt: skip
+    rng = np.random.default_rng(2)
+    frames = {k: Similarity(3.0 + k, random_rotation(rng), np.array([900.0 * k, -200, 5])) for k in placed}
+    write_map(tmp_path / "work/map", two_places)
+    write_georeferences(tmp_path / "work/map" / FILE, on_earth(two_places, frames))
+    assert export(write_config(tmp_path, own_scene), "colmap-enu", tmp_path / "model") == 1
+    said = capsys.readouterr()
+    assert ("place 0 of the map: 5 images, not on earth: left out" in said.err) == (placed == (1,))
+    assert "in metres east, north, up of 47." in said.out
+    (model,) = read_models(tmp_path / "model")
+    arrays, origin = model_arrays(model), np.loadtxt(tmp_path / "model" / ORIGIN)
+    images = [i for i in range(len(two_places)) if two_places.place[i] in placed]
+    assert arrays.names == tuple(two_places.names[i] for i in images)
+    for k, i in enumerate(images):
+        centre = frames[int(two_places.place[i])].apply(two_places.centres[i])
+        found = enu_from_geodetic(geodetic_from_enu(arrays.poses[k].centre, origin), ORIGIN_OF_ALL)
+        np.testing.assert_allclose(found, centre, atol=2e-3)  # the height is written to a tenth of a millimetre
+        rows = slice(*arrays.offsets[k : k + 2])
+        xy = project(arrays.cameras[k], arrays.poses[k], arrays.points[arrays.point_index[rows]])
+        np.testing.assert_allclose(xy, arrays.keypoints[rows], atol=0.01)
+
+
+def test_a_map_that_lies_nowhere_on_earth_is_not_exported_so(
+    finished: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    assert export(finished.root.parent / "config.yaml", "colmap-enu", tmp_path / "model") == 2
+    assert "no place of it lies on earth; `lbr georeference` tells why" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
 # ---- for a machine that localizes
 
 
@@ -125,7 +176,7 @@ def test_a_map_without_instances_goes_without_a_network(finished: Workspace, sce
     assert found_by(Locator.open(tmp_path / "out" / CONFIG), scene) == found_by(Locator.open(config), scene)
 
 
-@pytest.mark.parametrize("kind", ["colmap", "locator"])
+@pytest.mark.parametrize("kind", EXPORTS)
 def test_what_is_there_is_not_written_over_and_nothing_is_made_of_nothing(
     finished: Workspace, tmp_path: Path, kind: str, write_config: Callable, scene: RenderedScene,
     capsys: pytest.CaptureFixture
