@@ -31,7 +31,7 @@ from lbr.pipeline.growing import Growing
 from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.photographs import copy_photographs, find_photographs
 from lbr.pipeline.recognition import DB_RANKS, recognise_images
-from lbr.pipeline.registering import look_alikes, register
+from lbr.pipeline.registering import QUICK_IMAGES, look_alikes, register
 from lbr.pipeline.stage import Context, Report, identities
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import MaskSource
@@ -95,8 +95,10 @@ def _prepare(work: Extension) -> list[Problem]:
 
 
 def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]:
-    """The map with all that fits, in rounds: what finds its place next to what was added before. Poses that are given
-    are of its only place, and stay; the others are adjusted together with what they see of what is new.
+    """The map with all that fits, in rounds: what finds its place next to what was added before. Who stands beyond the
+    map is found so, and not in all of it: that is looked through when a quick look and rounds have found who they can.
+    Poses that are given are of its only place, and stay; the others are adjusted together with what they see of what is
+    new.
 
     Returns the map, the images added, how many points they made, and why others were left out.
     """
@@ -107,12 +109,18 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
     waiting = [n for n in readable if n not in given]
     growing = Growing(work, scene, frozenset(given))
     reasons = dict.fromkeys(fresh.keys() - growing.add(fresh), ALONE)
-    fresh, failed = register(work, growing.scene, waiting)
-    alike = look_alikes(work, readable) if fresh and failed else {}  # of use only to who waits beside who was found
-    while fresh:
+    alike: dict[str, list[str]] = {}  # of use only to who waits beside who was found
+    fresh, failed = register(work, growing.scene, waiting, quick=True)
+    searched = len(scene) <= QUICK_IMAGES  # the whole map
+    while waiting and (fresh or not searched):
+        if not fresh:
+            fresh, failed = register(work, growing.scene, waiting)
+            searched = True
+            continue
         kept = growing.add(fresh)
         reasons |= failed | dict.fromkeys(fresh.keys() - kept, ALONE)
         waiting = [name for name in waiting if name not in fresh]
+        alike = alike or (look_alikes(work, readable) if waiting else {})
         fresh, failed = _register_next(work, growing, waiting, alike, kept)
     growing.finish()
     reasons |= failed

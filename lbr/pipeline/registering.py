@@ -31,6 +31,7 @@ from lbr.types import Query
 # A photograph at a wrong place spoils the map for all that come after it: never less than without instances.
 STRICT = VerificationSettings()
 LIKE = SimilarPairs(num_neighbours=12, num_following=3)  # a film's next photographs, a place's other ones
+QUICK_IMAGES = 30  # of the map, in a quick look: who finds a place does so in fewer, who finds none asks half of it
 
 
 def look_alikes(work: Extension, names: Sequence[str]) -> dict[str, list[str]]:
@@ -44,18 +45,24 @@ def look_alikes(work: Extension, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def register(
-    work: Extension, scene: Map, names: Sequence[str], beside: Mapping[str, Sequence[str]] | None = None
+    work: Extension, scene: Map, names: Sequence[str], beside: Mapping[str, Sequence[str]] | None = None,
+    quick: bool = False,
 ) -> tuple[Fresh, dict[str, str]]:  # fmt: skip
     """Cameras and poses of the photographs that are verified in the map, and why the others are not.
 
-    beside: the images of the map to compare each with; without, all of the map, by the ordinary search.
+    beside: the images of the map to compare each with; without, all of the map, by the ordinary search. quick: that
+    ends after QUICK_IMAGES.
     """
     if not names:
         return {}, {}
     searched = _searched(work, scene, names, beside)
     known = work.photographs.cameras
     shared = {} if known.keys() >= set(names) else shared_cameras(scene)
-    localizer = QueryLocalizer(searched, _strict(work.context), work.context.config.seed, 1, shared)
+    settings = _strict(work.context)
+    if quick:
+        most = min(QUICK_IMAGES, settings.max_images or QUICK_IMAGES)
+        settings = settings.model_copy(update={"max_images": most})
+    localizer = QueryLocalizer(searched, settings, work.context.config.seed, 1, shared)
     worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
     records = _records(work.context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
     found = {

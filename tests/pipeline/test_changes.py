@@ -28,7 +28,7 @@ from lbr.mapping.changes import NewImage
 from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import open_map, write_map
 from lbr.matching import guidance
-from lbr.pipeline import extending, growing
+from lbr.pipeline import extending, growing, registering
 from lbr.pipeline.locating import Locator
 from lbr.pipeline.photographs import Photographs
 from lbr.pipeline.stage import Context
@@ -372,8 +372,8 @@ def test_photographs_that_see_only_each_other_are_added_in_rounds(
     call, kept = left_of_arc
     rounds, really = [], extending.register
 
-    def counting(work, scene, waiting, beside=None):
-        found = really(work, scene, waiting, beside)
+    def counting(work, scene, waiting, beside=None, quick=False):
+        found = really(work, scene, waiting, beside, quick)
         rounds.append(set(found[0]))
         return found
 
@@ -386,6 +386,27 @@ def test_photographs_that_see_only_each_other_are_added_in_rounds(
     assert code == (0 if len(after) == len(scene.poses) else 1)
     for name in set(after.names) - set(kept):
         assert np.linalg.norm(after.pose(after.index_of(name)).centre - scene.poses[name].centre) < 0.15, "drift"
+
+
+def test_what_a_quick_look_does_not_find_is_searched_for_in_all_of_the_map(
+    own: Path, scene: RenderedScene, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (extending, registering):
+        monkeypatch.setattr(module, "QUICK_IMAGES", 0)
+    looks, really = [], extending.register
+
+    def looking(work, growing, waiting, beside=None, quick=False):
+        found = really(work, growing, waiting, beside, quick)
+        looks.append((quick, beside is None, len(waiting), len(found[0])))
+        return found
+
+    monkeypatch.setattr(extending, "register", looking)
+    for name in scene.queries:
+        shutil.copy(scene.root / "images" / name, own / Path(name).name)
+    write_query_list(own / "queries.txt", dict.fromkeys([Path(name).name for name in scene.queries], PHOTOGRAPH))
+    assert run(own, "extend", "--images", str(own / "queries.txt")) == 0
+    everyone = len(scene.queries)
+    assert looks[:2] == [(True, True, everyone, 0), (False, True, everyone, everyone)]
 
 
 def test_a_photograph_that_a_later_round_loses_is_left_out_and_said(
