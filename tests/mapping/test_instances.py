@@ -16,7 +16,7 @@ from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.cloud import cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
 from lbr.mapping.instances.openings import without_openings
-from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view
+from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view, within
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import Canvas, Texture, paint, squareness
@@ -225,6 +225,44 @@ def test_a_piece_ends_near_its_points():
     assert occupied(canvas, wall, points, (120, 280))[:2] == (120, 280), "a cut comes first"
     high = points + np.array([0, 0, 3.0])
     assert occupied(canvas, wall, high, (0, 400))[3] == 160, "not far over where the wall begins"
+
+
+def test_a_piece_ends_where_the_roof_goes_back():
+    wall = Wall(np.zeros(2), np.array([0.0, -1.0]), np.arange(500), (0.0, 20.0), reach=10.0)
+    canvas = Canvas(left=0.0, top=9.0, cell=0.05, size=(400, 180))
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0, 7.5, 500)
+    roof = np.maximum(z - 6.5, 0) / 2  # behind the plane: as far as a point may be and still be the wall's
+    points = np.stack([rng.uniform(5, 15, 500), roof, z], axis=1)
+    top = occupied(canvas, wall, points, (0, 400))[2]
+    assert canvas.row(6.5 + 0.6) <= top <= canvas.row(6.5), "no more of it than the tolerance"
+    behind = points + np.array([0, 0.3, 0])
+    assert occupied(canvas, wall, behind, (0, 400))[2] <= canvas.row(7.4), "a wall that lies behind is told as it is"
+
+
+def of_wall(y: float, left: float, width: float, top: float, height: float) -> Piece:
+    """A piece that faces a camera south of it, of cells of 0.1 m whose picture tells where they are."""
+    wall = Wall(np.array([0.0, y]), np.array([0.0, -1.0]), np.arange(20), (left, left + width), reach=10.0)
+    rows, columns = round(height / 0.1), round(width / 0.1)
+    shape = rows, columns
+    lab = np.dstack([*np.indices(shape), np.zeros(shape)]).astype(np.uint8)
+    return Piece(wall, Canvas(left, top, 0.1, (columns, rows)), lab, np.ones(shape, bool), np.zeros(shape, np.float32),
+                 wall.points, np.arange(4))  # fmt: skip
+
+
+def test_a_layer_is_of_its_piece_as_far_as_it_is_over_it():
+    """Eaves of a whole row, of which most points are over one of its houses: 0.6 m beside that they end."""
+    house, eaves = of_wall(0.0, 0.0, 6.0, 10.0, 10.0), of_wall(1.5, -11.0, 20.0, 14.0, 6.0)
+    part = within(eaves, house)
+    assert part is not None and part.points is eaves.points and part.wall is eaves.wall
+    assert part.canvas.left == pytest.approx(-0.6) and part.canvas.size == (72, 26)
+    assert part.canvas.top == pytest.approx(10.6)
+    np.testing.assert_array_equal(part.lab[0, 0, :2], [34, 104])
+    assert part.shown.shape == part.support.shape == (26, 72)
+    balcony = of_wall(-1.0, 2.0, 2.0, 6.0, 3.0)
+    whole = within(balcony, house)
+    assert whole is not None and whole.canvas.size == balcony.canvas.size, "one that stands before it stays"
+    assert within(of_wall(0.0, 20.0, 3.0, 10.0, 5.0), house) is None
 
 
 def test_a_car_that_stands_in_one_photograph_is_background(street: Street, made: tuple[Scene, Found]):

@@ -24,6 +24,7 @@ from lbr.mapping.instances.pieces import (
     ordered,
     outlines_of,
     shares_of_view,
+    within,
 )
 from lbr.mapping.instances.settings import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.texture import Canvas, Texture, canvas_of, stretches
@@ -138,7 +139,11 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
     ids = [numbers[k] for k in root]
     labels = np.zeros(len(scene.map.points), np.int32)
     labels[scene.cloud.index] = attach(scene.cloud, pieces, ids)
-    return Found(labels, len(numbers), tuple(zip(ids, pieces, strict=True)))
+    clipped = [
+        piece if k == r else within(piece, pieces[r]) for k, (piece, r) in enumerate(zip(pieces, root, strict=True))
+    ]
+    known = tuple((number, piece) for number, piece in zip(ids, clipped, strict=True) if piece is not None)
+    return Found(labels, len(numbers), known)
 
 
 def find_clusters(scene: Scene, settings: KMeansInstances, seed: int) -> Found:

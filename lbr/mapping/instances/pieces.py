@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -17,7 +17,7 @@ from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.settings import FacadeInstances
 from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import MARGIN, Canvas, Texture, squareness
-from lbr.mapping.instances.walls import Wall
+from lbr.mapping.instances.walls import TOLERANCE, Wall
 from lbr.types import Camera
 
 BEFORE = 0.14  # of the viewing distance: what stands so near before a piece is part of it (a balcony, a relief)
@@ -147,10 +147,14 @@ def _piece(
 
 def occupied(canvas: Canvas, wall: Wall, xyz: np.ndarray, columns: tuple[int, int]) -> tuple[int, int, int, int]:
     """First and last column, top and bottom row of what points [M, 3] of a part of a wall tell of: no further to the
-    sides than BESIDE, and no deeper than the lowest of them, which is where the pavement begins."""
+    sides than BESIDE, no deeper than the lowest of them, which is where the pavement begins, and no higher than those
+    that are not behind the plane, as a roof is."""
     beside = BESIDE * wall.reach / canvas.cell
-    left, right = np.percentile(canvas.column(wall.place(xyz)[0]), [1, 99])
-    low, high = np.percentile(xyz[:, 2], [LOWEST, 99])
+    along, before = wall.place(xyz)
+    left, right = np.percentile(canvas.column(along), [1, 99])
+    upright = before > -TOLERANCE * wall.reach
+    low = np.percentile(xyz[:, 2], LOWEST)
+    high = np.percentile(xyz[upright, 2] if upright.any() else xyz[:, 2], 99)
     first, last = max(columns[0], int(left - beside)), min(columns[1], int(right + beside) + 1)
     top = min(max(int(canvas.row(high + MARGIN * wall.reach)), 0), canvas.size[1] - 1)
     lowest = max(int(canvas.row(low)) + 1, int(canvas.size[1] - TRIM * wall.reach / canvas.cell))
@@ -190,6 +194,26 @@ def _is_layer_of(cloud: Cloud, small: Piece, large: Piece) -> bool:
     over = np.mean((u > left) & (u < left + width)) >= OVER
     near = abs(float(np.median(before))) < LAYER_DEPTH * large.wall.reach
     return bool(over and near and np.mean(np.isin(small.images, large.images)) >= SEEN_WITH)
+
+
+def within(layer: Piece, piece: Piece) -> Piece | None:
+    """A layer as far as it is over or under the piece that it is a part of; None where nothing is.
+
+    A few points of eaves, or of a kerb, make a plane that goes on along the whole row of houses.
+    """
+    beside, wall, canvas = BESIDE * piece.wall.reach, layer.wall, layer.canvas
+    columns = canvas.left + (np.arange(canvas.size[0]) + 0.5) * canvas.cell
+    u = piece.wall.place(wall.origin + columns[:, None] * wall.along)[0] - piece.canvas.left
+    z = canvas.top - (np.arange(canvas.size[1]) + 0.5) * canvas.cell
+    width, height = np.multiply(piece.canvas.size, piece.canvas.cell)
+    column = np.flatnonzero((u > -beside) & (u < width + beside))
+    row = np.flatnonzero((z < piece.canvas.top + beside) & (z > piece.canvas.top - height - beside))
+    if not len(column) or not len(row):
+        return None
+    box = np.s_[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
+    part = Canvas(canvas.left + column[0] * canvas.cell, canvas.top - row[0] * canvas.cell, canvas.cell,
+                  (len(column), len(row)))  # fmt: skip
+    return replace(layer, canvas=part, lab=layer.lab[box], shown=layer.shown[box], support=layer.support[box])
 
 
 def attach(cloud: Cloud, pieces: Sequence[Piece], ids: Sequence[int]) -> np.ndarray:
