@@ -110,20 +110,16 @@ def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]
     growing = Growing(work, scene, frozenset(given))
     reasons = dict.fromkeys(fresh.keys() - growing.add(fresh), ALONE)
     alike: dict[str, list[str]] = {}  # of use only to who waits beside who was found
-    fresh, failed = register(work, growing.scene, waiting, quick=True)
-    searched = len(scene) <= QUICK_IMAGES  # the whole map
-    while waiting and (fresh or not searched):
-        if not fresh:
-            fresh, failed = register(work, growing.scene, waiting)
-            searched = True
-            continue
-        kept = growing.add(fresh)
-        reasons |= failed | dict.fromkeys(fresh.keys() - kept, ALONE)
-        waiting = [name for name in waiting if name not in fresh]
-        alike = alike or (look_alikes(work, readable) if waiting else {})
-        fresh, failed = _register_next(work, growing, waiting, alike, kept)
+    for quick in (True, False) if len(scene) > QUICK_IMAGES else (False,):
+        fresh, failed = register(work, growing.scene, waiting, quick=quick)
+        while fresh:
+            kept = growing.add(fresh)
+            reasons |= failed | dict.fromkeys(fresh.keys() - kept, ALONE)
+            waiting = [name for name in waiting if name not in fresh]
+            alike = alike or (look_alikes(work, readable) if waiting else {})
+            fresh, failed = _register_next(work, growing, waiting, alike, kept)
+        reasons |= failed
     growing.finish()
-    reasons |= failed
     left_out = [Problem(name, reasons.get(name, ALONE)) for name in readable if name not in growing.images]
     return growing.scene, growing.images, len(growing.scene.points) - len(scene.points), left_out
 

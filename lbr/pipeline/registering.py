@@ -58,11 +58,7 @@ def register(
     searched = _searched(work, scene, names, beside)
     known = work.photographs.cameras
     shared = {} if known.keys() >= set(names) else shared_cameras(scene)
-    settings = _strict(work.context)
-    if quick:
-        most = min(QUICK_IMAGES, settings.max_images or QUICK_IMAGES)
-        settings = settings.model_copy(update={"max_images": most})
-    localizer = QueryLocalizer(searched, settings, work.context.config.seed, 1, shared)
+    localizer = QueryLocalizer(searched, _settings(work.context, quick), work.context.config.seed, 1, shared)
     worker = LocalizeQuery(localizer, work.staging.query_features, work.images)
     records = _records(work.context, worker, work.images, {name: Query(name, known.get(name)) for name in names})
     found = {
@@ -117,8 +113,9 @@ def _record(arrays: Arrays | Problem) -> Record:
     return json.loads(arrays["line"].tobytes())
 
 
-def _strict(context: Context) -> LocalizationSettings:
-    """The settings of localization, with limits of verification that are never below the defaults."""
+def _settings(context: Context, quick: bool) -> LocalizationSettings:
+    """Those of localization, with limits of verification that are never below the defaults; how much a quick look may
+    spend."""
     settings = context.config.localization
     limits = settings.verification
     strict = limits.model_copy(
@@ -127,4 +124,5 @@ def _strict(context: Context) -> LocalizationSettings:
             for key in ("min_inliers", "min_image_inliers", "min_kept")
         }
     )
-    return settings.model_copy(update={"verification": strict})
+    most = min(QUICK_IMAGES, settings.max_images or QUICK_IMAGES) if quick else settings.max_images
+    return settings.model_copy(update={"verification": strict, "max_images": most})

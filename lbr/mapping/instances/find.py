@@ -139,10 +139,8 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
     ids = [numbers[k] for k in root]
     labels = np.zeros(len(scene.map.points), np.int32)
     labels[scene.cloud.index] = attach(scene.cloud, pieces, ids)
-    clipped = [
-        piece if k == r else within(piece, pieces[r]) for k, (piece, r) in enumerate(zip(pieces, root, strict=True))
-    ]
-    known = tuple((number, piece) for number, piece in zip(ids, clipped, strict=True) if piece is not None)
+    parts = [(number, within(piece, pieces[k])) for number, piece, k in zip(ids, pieces, root, strict=True)]
+    known = tuple((number, part) for number, part in parts if part is not None)
     return Found(labels, len(numbers), known)
 
 

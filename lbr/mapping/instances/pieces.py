@@ -138,9 +138,8 @@ def _piece(
 ) -> Piece:  # fmt: skip
     canvas, texture = painted
     first, last, top, bottom = occupied(canvas, wall, cloud.xyz[points], columns)
-    part = Canvas(canvas.left + first * canvas.cell, canvas.top - top * canvas.cell, canvas.cell,
-                  (last - first, bottom - top))  # fmt: skip
     box = np.s_[top:bottom, first:last]
+    part = canvas.part(box)
     support = _support(cloud, wall, part, points)
     return Piece(wall, part, texture.lab[box], texture.views[box] > 0, support, points, images)
 
@@ -201,19 +200,17 @@ def within(layer: Piece, piece: Piece) -> Piece | None:
 
     A few points of eaves, or of a kerb, make a plane that goes on along the whole row of houses.
     """
-    beside, wall, canvas = BESIDE * piece.wall.reach, layer.wall, layer.canvas
-    columns = canvas.left + (np.arange(canvas.size[0]) + 0.5) * canvas.cell
-    u = piece.wall.place(wall.origin + columns[:, None] * wall.along)[0] - piece.canvas.left
-    z = canvas.top - (np.arange(canvas.size[1]) + 0.5) * canvas.cell
-    width, height = np.multiply(piece.canvas.size, piece.canvas.cell)
-    column = np.flatnonzero((u > -beside) & (u < width + beside))
-    row = np.flatnonzero((z < piece.canvas.top + beside) & (z > piece.canvas.top - height - beside))
-    if not len(column) or not len(row):
+    beside, (width, height) = BESIDE * piece.wall.reach / piece.canvas.cell, piece.canvas.size
+    column = piece.canvas.column(piece.wall.place(layer.canvas.ground(layer.wall, 0, layer.canvas.size[0]))[0])
+    row = piece.canvas.row(layer.canvas.heights)
+    columns = np.flatnonzero((column > -beside) & (column < width + beside)).tolist()
+    rows = np.flatnonzero((row > -beside) & (row < height + beside)).tolist()
+    if not columns or not rows:
         return None
-    box = np.s_[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
-    part = Canvas(canvas.left + column[0] * canvas.cell, canvas.top - row[0] * canvas.cell, canvas.cell,
-                  (len(column), len(row)))  # fmt: skip
-    return replace(layer, canvas=part, lab=layer.lab[box], shown=layer.shown[box], support=layer.support[box])
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return replace(
+        layer, canvas=layer.canvas.part(box), lab=layer.lab[box], shown=layer.shown[box], support=layer.support[box]
+    )
 
 
 def attach(cloud: Cloud, pieces: Sequence[Piece], ids: Sequence[int]) -> np.ndarray:

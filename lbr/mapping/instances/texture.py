@@ -41,13 +41,26 @@ class Canvas:
     def row(self, height: np.ndarray) -> np.ndarray:
         return (self.top - np.asarray(height)) / self.cell
 
+    @property
+    def heights(self) -> np.ndarray:
+        """float64 [rows]: level heights of the cells' centres."""
+        return self.top - (np.arange(self.size[1]) + 0.5) * self.cell
+
+    def ground(self, wall: Wall, first: int, last: int) -> np.ndarray:
+        """float64 [last - first, 2]: on the plan, where the middles of these columns stand."""
+        u = self.left + (np.arange(first, last) + 0.5) * self.cell
+        return wall.origin + u[:, None] * wall.along
+
     def cells(self, wall: Wall, first: int, last: int) -> np.ndarray:
         """float64 [rows, last - first, 3]: centres of the cells of these columns, level frame."""
-        u = self.left + (np.arange(first, last) + 0.5) * self.cell
-        height = self.top - (np.arange(self.size[1]) + 0.5) * self.cell
-        ground = wall.origin + u[:, None] * wall.along
-        flat = np.broadcast_to(ground, (self.size[1], len(u), 2))
-        return np.concatenate([flat, np.broadcast_to(height[:, None, None], (*flat.shape[:2], 1))], -1)
+        flat = np.broadcast_to(self.ground(wall, first, last), (self.size[1], last - first, 2))
+        return np.concatenate([flat, np.broadcast_to(self.heights[:, None, None], (*flat.shape[:2], 1))], -1)
+
+    def part(self, box: tuple[slice, slice]) -> Canvas:
+        """The canvas of these rows and columns alone."""
+        rows, columns = box
+        left, top = self.left + columns.start * self.cell, self.top - rows.start * self.cell
+        return Canvas(left, top, self.cell, (columns.stop - columns.start, rows.stop - rows.start))
 
 
 @dataclass(frozen=True, eq=False)
