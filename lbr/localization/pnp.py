@@ -120,14 +120,12 @@ def with_its_covariance(estimate: PoseEstimate, pairs: Correspondences) -> PoseE
     return replace(estimate, covariance=covariance)
 
 
-def covariance_of_intrinsics(
-    estimate: PoseEstimate, pairs: Correspondences, loss_scale_px: float = 1.0
-) -> np.ndarray | None:
+def covariance_of_intrinsics(estimate: PoseEstimate, pairs: Correspondences) -> np.ndarray | None:
     """float64 [P, P] of the camera of an estimate of these pairs; None where it was known before."""
     if estimate.camera.is_known:
         return None
     xy, xyz = pairs.points2d[estimate.inliers], pairs.points3d[estimate.inliers]
-    return intrinsics_covariance(estimate.camera, estimate.pose, xy, xyz, loss_scale_px)
+    return intrinsics_covariance(estimate.camera, estimate.pose, xy, xyz, estimate.loss_scale_px)
 
 
 def _refined_poselib(

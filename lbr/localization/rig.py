@@ -62,13 +62,15 @@ class _Seen:
 @dataclass(frozen=True, eq=False)
 class RigEstimate:
     """rig_from_world, its covariance [6, 6], the pairs it is from with their inliers, bool [M], and the inliers beyond
-    chance (`refine.Refined.support`). doubt: why it may be of another place, where the best view is in doubt."""
+    chance (`refine.Refined.support`). reference: the map's number of the db image that supports the best view most.
+    doubt: why it may be of another place, where the best view is in doubt."""
 
     pose: Pose
     covariance: np.ndarray | None
     pairs: RigPairs
     inliers: np.ndarray
     support: float
+    reference: int
     doubt: str | None = None
 
 
@@ -98,8 +100,8 @@ def _best_estimate(localizer: Localizer, seen: Sequence[_Seen]) -> RigEstimate |
     if best is None:
         return None
     starts = [pose for pose in (_from_one(*best), _from_all(localizer, seen)) if pose is not None]
-    place = int(localizer.scene.place[best[1].reference])
-    refined = [_refined(localizer.scene, place, seen, start, localizer.settings.refinement) for start in starts]
+    reference, settings = best[1].reference, localizer.settings.refinement
+    refined = [_refined(localizer.scene, reference, seen, start, settings) for start in starts]
     found = max((r for r in refined if r is not None), key=lambda r: r.support, default=None)
     return None if found is None else replace(found, doubt=best[0].doubt)
 
@@ -137,10 +139,10 @@ def _joined(seen: Sequence[_Seen], pairs: Sequence[Correspondences | None]) -> R
 
 
 def _refined(
-    scene: Map, place: int, seen: Sequence[_Seen], start: Pose, settings: RefinementSettings
+    scene: Map, reference: int, seen: Sequence[_Seen], start: Pose, settings: RefinementSettings
 ) -> RigEstimate | None:
-    """Guided matching in every view under the rig's pose in a place of the map, and its refinement, in turn."""
-    guides = [_guide(scene, place, one, start, settings) for one in seen]
+    """Guided matching in every view under the rig's pose in the place of a db image, and its refinement, in turn."""
+    guides = [_guide(scene, int(scene.place[reference]), one, start, settings) for one in seen]
     pairs = _joined(seen, [one.pairs for one in seen])
     inliers = int(np.count_nonzero(pairs.errors(start) <= settings.radius_px / 2))
     pose, covariance, guided = start, None, list[Guided | None]()
@@ -155,7 +157,7 @@ def _refined(
             pose, covariance = moved
     near = pairs.errors(pose) <= settings.max_error_px
     support = sum(found.support(near[pairs.view == k]) for k, found in enumerate(guided) if found is not None)
-    return RigEstimate(pose, covariance, pairs, near, support)
+    return RigEstimate(pose, covariance, pairs, near, support, reference)
 
 
 def _scale(pairs: RigPairs, pose: Pose, limit_px: float, settings: RefinementSettings) -> float:
@@ -230,9 +232,13 @@ def _of_view(
     status = Status.REFINED if enough and found.doubt is None else Status.WEAK
     covariance = covariance_in_camera(found.covariance, view.cam_from_rig)
     estimate = PoseEstimate(view.cam_from_rig @ found.pose, found.inliers[of_view], covariance, view.camera)
-    attempt = seen[number].attempt
-    reference = None if attempt is None else localizer.scene.names[attempt.reference]
-    return replace(result, status=status, reason=reason, estimate=estimate, reference=reference, counts=log.counts)
+    scene, own = localizer.scene, seen[number].attempt
+    place = int(scene.place[found.reference])
+    alone = own is not None and scene.place[own.reference] == place
+    reference = scene.names[own.reference if own is not None and alone else found.reference]
+    return replace(
+        result, status=status, reason=reason, estimate=estimate, reference=reference, place=place, counts=log.counts
+    )
 
 
 def _inliers_by_name(seen: Sequence[_Seen], found: RigEstimate) -> Mapping[str, int]:

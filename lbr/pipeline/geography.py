@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lbr.geometry.camera import Camera
+from lbr.geometry.camera import camera_of_fields
 from lbr.geometry.pose import Pose
 from lbr.io.files import write_text
 from lbr.mapping.georeference import Georeference
@@ -29,11 +29,11 @@ def on_earth(record: Mapping[str, Any], places: Mapping[int, Georeference]) -> d
     found = None if record["place"] is None else places.get(record["place"])
     if found is None or not record["pose"]:
         return dict(record)
-    pose, camera = Pose.from_quaternion(record["pose"]["qvec"], record["pose"]["tvec"]), record["camera"]
+    pose = Pose.from_quaternion(record["pose"]["qvec"], record["pose"]["tvec"])
     position = rotation = None
     if record["covariance"] is not None:
         rotation = np.array(record["covariance"])[:3, :3]
-        used = Camera(**{**camera, "params": tuple(camera["params"])})
+        used = camera_of_fields(record["camera"])
         position = PoseEstimate(pose, np.zeros(0, bool), np.array(record["covariance"]), used).position_covariance
     metres = record["position_std_m"]
     if metres is None and record["position_std"] is not None:

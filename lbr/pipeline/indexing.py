@@ -67,7 +67,7 @@ def make_index(context: Context) -> list[Report]:
         os.replace(unfinished, workspace.index)
         work.facts["summary"] = (
             f"{np.count_nonzero(np.diff(index.by_instance.indptr))} instances in {len(index)} images, "
-            f"{np.diff(index.offsets).mean():.1f} each, {len(alike)} pairs look alike; "
+            f"{np.diff(index.offsets).mean():.1f} each, pairs of look-alikes: {len(alike)}; "
             f"{100 * np.mean(labels > 0):.0f} % of the observations labelled"
         )
     return [made(workspace.index)]

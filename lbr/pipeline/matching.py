@@ -67,7 +67,8 @@ def _choose(context: Context, work: Making) -> list[Pair]:
         kept = [pair for pair in listed if known.issuperset(pair)]
         if len(kept) < len(listed):
             work.problems.append(Problem(str(settings.path), f"{len(listed) - len(kept)} pairs name unknown db images"))
-        return kept
+        # COLMAP has one entry for both directions, and none for an image with itself.
+        return list(dict.fromkeys((min(pair), max(pair)) for pair in kept if pair[0] != pair[1]))
     if isinstance(settings, PosePairs) and dataset.poses is not None:
         return pairs_from_poses(dataset.poses, settings)
     if isinstance(settings, CovisibilityPairs) and dataset.model is not None:

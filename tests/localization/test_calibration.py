@@ -96,7 +96,7 @@ def photographs(num: int) -> list[Estimated]:
         pairs = Correspondences(order, order, noisy, points[index], order, np.zeros(len(order), np.int64))
         first = estimate_pose(pairs, GUESS, PnpSettings(), seed=0)
         estimate = refine_pose(pairs, first.inliers, first.pose, first.camera, loss_scale_px=0.5)
-        found.append(Estimated(estimate.camera, covariance_of_intrinsics(estimate, pairs, 0.5)))
+        found.append(Estimated(estimate.camera, covariance_of_intrinsics(estimate, pairs)))
     return found
 
 

@@ -10,8 +10,9 @@ import pytest
 from lbr.geometry.camera import MODELS, Camera, guess_camera
 from lbr.geometry.pose import pose_error
 from lbr.localization import pnp
+from lbr.localization.covariance import intrinsics_covariance
 from lbr.localization.intrinsics import change_with_intrinsics, is_cut, is_plausible, likely
-from lbr.localization.pnp import LENS_PAIRS, PnpSettings, estimate_pose, refine_pose
+from lbr.localization.pnp import LENS_PAIRS, PnpSettings, covariance_of_intrinsics, estimate_pose, refine_pose
 from tests.geometry.test_camera import example
 from tests.localization.test_pnp import POSE, seen
 
@@ -77,6 +78,18 @@ def test_a_photograph_that_was_cut_out_of_a_larger_one(outliers: float):
     assert found.camera.principal_point == pytest.approx((200, 170), abs=8)
     assert pose_error(found.pose, POSE)[0] < 0.1
     assert likely(found.camera)[1][1] == 0.2 * 640, "and so it is in the covariance"
+
+
+def test_the_covariance_of_a_lens_is_that_which_the_pose_was_estimated_with():
+    """At the scale of the loss that was minimised; at another it says something else."""
+    pairs, _ = seen(600, noise_px=0.3, camera=LENS)
+    first = estimate_pose(pairs, GUESS, PnpSettings(), seed=0)
+    found = refine_pose(pairs, first.inliers, first.pose, first.camera, loss_scale_px=0.3)
+    xy, xyz = pairs.points2d[found.inliers], pairs.points3d[found.inliers]
+    at, wide = (intrinsics_covariance(found.camera, found.pose, xy, xyz, scale) for scale in (0.3, 1.0))
+    stated = covariance_of_intrinsics(found, pairs)
+    np.testing.assert_array_equal(stated, at)
+    assert not np.allclose(stated, wide, rtol=0.05)
 
 
 def test_few_pairs_leave_the_lens_where_lenses_are():

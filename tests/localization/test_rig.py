@@ -97,6 +97,8 @@ def test_all_three_cameras_are_exact(world: ExactWorld):
     assert all(one.status is Status.REFINED for one in found.values())
     assert "of 3 cameras" in found["left"].reason and found["rear"].counts["cameras"] == 3
     assert found["left"].counts["inliers"] == sum(one.counts["inliers_here"] for one in found.values())
+    names = world.map().names
+    assert all(one.place == 0 and one.reference in names for one in found.values()), "also of one placed by another"
 
 
 def test_once_a_camera_is_verified_the_others_are_not_searched_for(world: ExactWorld):

@@ -14,12 +14,16 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from lbr.cli import main
+from lbr.geometry.camera import guess_camera
 from lbr.geometry.geodetic import enu_from_geodetic, geodetic_from_enu
 from lbr.geometry.pose import Pose
+from lbr.geometry.similarity import Similarity
 from lbr.io.text_lists import read_positions
-from lbr.mapping.georeference import read_georeferences
-from lbr.pipeline.results import read_localizations
+from lbr.mapping.georeference import Georeference, read_georeferences
+from lbr.pipeline.geography import on_earth as placed_on_earth
+from lbr.pipeline.results import localization_to_json, read_localizations
 from lbr.pipeline.workspace import Workspace
+from lbr.types import Localization, PoseEstimate, Status
 from tests.synthetic import RenderedScene
 
 ORIGIN = np.array([47.05, 8.31, 436.0])
@@ -70,6 +74,22 @@ def check_queries(tmp_path: Path, scene: RenderedScene, metres: float, degrees: 
         assert abs((off + 180) % 360 - 180) < degrees
         assert 0 < geo["horizontal_std_m"] < metres and geo["vertical_std_m"] > 0 and geo["heading_std_deg"] > 0
         assert record["position_std_m"] > 0
+
+
+def test_a_query_that_told_its_own_lens_lies_on_earth_too():
+    """Its camera has a covariance beside what makes a camera; none of it is lost."""
+    pose, identity = Pose(np.eye(3), np.array([1.0, -1.6, 4.0])), Similarity(1, np.eye(3), np.zeros(3))
+    earth = Georeference(
+        0, ORIGIN, identity, np.zeros((7, 7)), np.zeros(3), (), (), np.zeros((1, 3)), has_heights=True,
+        uses_gravity=True,
+    )  # fmt: skip
+    lens = guess_camera(640, 480)
+    estimate = PoseEstimate(pose, np.ones(9, bool), 1e-6 * np.eye(6), lens)
+    told = Localization("a.jpg", Status.REFINED, "", estimate, lens, place=0, intrinsics_covariance=np.eye(4))
+    record = placed_on_earth(localization_to_json(told), {0: earth})
+    where = np.array([record["geo"][of] for of in ("latitude", "longitude", "height")])
+    np.testing.assert_allclose(enu_from_geodetic(where, ORIGIN), pose.centre, atol=1e-6)
+    assert record["camera"]["covariance"] == np.eye(4).tolist() and record["geo"]["horizontal_std_m"] > 0
 
 
 def test_photographs_with_gps_alone_give_poses_on_earth_in_metres(

@@ -218,6 +218,7 @@ def test_every_way_to_choose_pairs(copied: Path, tmp_path: Path, pairs: str, sce
     if pairs == "list":
         (tmp_path / "pairs.txt").write_text(
             f"{scene.db[0]}\t{scene.db[1]}\n{scene.db[2]}\t{scene.db[3]}\ndb/x.png db/y.png\n"
+            f"{scene.db[1]}\t{scene.db[0]}\n{scene.db[0]}\t{scene.db[0]}\n"  # the other way, and with itself
         )
         override = [f"pairs={{name: list, path: {tmp_path}/pairs.txt}}"]
     code = main(["pairs", "--config", str(copied), *override, "--overwrite"])
