@@ -10,9 +10,10 @@ from lbr.errors import DataError
 from lbr.features.labelling import POOL
 from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.images import ImageFolder
+from lbr.io.labels import vocabulary_digest
 from lbr.io.text_lists import Problem
 from lbr.pipeline.stage import Context, Report, make_of_items, reused, weights_digest
-from lbr.pipeline.vocabulary import load_vocabulary
+from lbr.pipeline.vocabulary import load_own_vocabulary
 from lbr.pipeline.workers import ExtractImage, MaskSource
 from lbr.pipeline.workspace import Making, Recipe, digest_masks, digest_photographs
 from lbr.types import LocalFeatures
@@ -74,5 +75,7 @@ def _favoured(context: Context, names: Sequence[str]) -> Favoured:
     masks = context.dataset.labels.masks
     if masks is None or not context.favours_in_db:
         return NOTHING_FAVOURED
-    source = MaskSource(masks, None, load_vocabulary(context), context.config.labelling.min_confidence)
-    return source, context.dump("labelling"), {"labels": digest_masks(masks, names)}
+    vocabulary = load_own_vocabulary(context)
+    source = MaskSource(masks, None, vocabulary, context.config.labelling.min_confidence)
+    inputs = {"labels": digest_masks(masks, names), "vocabulary": vocabulary_digest(vocabulary)}
+    return source, context.dump("labelling"), inputs

@@ -10,7 +10,7 @@ import numpy as np
 from lbr.errors import DataError
 from lbr.features.labelling import labels_at
 from lbr.io.files import remove
-from lbr.io.labels import mask_path, write_vocabulary
+from lbr.io.labels import mask_path, vocabulary_digest, write_vocabulary
 from lbr.io.predictions_file import PredictionFile
 from lbr.io.text_lists import Problem
 from lbr.mapping.map import Map, open_map
@@ -36,16 +36,15 @@ def make_index(context: Context) -> list[Report]:
     if context.labels.masks is None:
         raise DataError("the dataset has no label images to index: set dataset.labels to their folder")
     scene = open_map(workspace.map)
+    masks, vocabulary = label_images(context, scene), load_vocabulary(context)
     inputs = identities(workspace.map, workspace.db_predictions)
-    masks = label_images(context, scene)
-    inputs["labels"] = digest_named(masks)
+    inputs |= {"labels": digest_named(masks), "vocabulary": vocabulary_digest(vocabulary)}
     recipe = Recipe("index", context.dump("index"), inputs)
     if reusable(workspace.index, recipe, context.overwrite or _is_of_the_map_before(context)):
         return [reused(workspace.index)]
     with making(workspace.index, recipe) as work:
         shares: dict[str, dict[int, float]] = {}
         labels = np.zeros(len(scene.point_index), np.int32)
-        vocabulary = load_vocabulary(context)
         worker = ReadMask(vocabulary)
         for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
             if isinstance(found, Problem):

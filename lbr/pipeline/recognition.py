@@ -195,7 +195,10 @@ def recognise_images(
         "recognition": {"prediction": settings.prediction.model_dump(mode="json", exclude={"pictures", "device"})}
     }
     prototypes = make_prototypes(context)
-    inputs = {"images": digest_photographs(images, names), **checkpoint_identity(context)}
+    inputs = {
+        "images": digest_photographs(images, names), "vocabulary": vocabulary_digest(load_own_vocabulary(context)),
+        **checkpoint_identity(context),
+    }  # fmt: skip
     if prototypes is not None and ranks is None:  # of db images the network's own word is kept
         inputs |= identities(prototypes)
     recipe = Recipe("recognise", config, inputs)

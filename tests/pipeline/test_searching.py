@@ -16,14 +16,14 @@ from lbr.config import load_config
 from lbr.features.labelling import LabellingSettings, labels_at
 from lbr.io.features_file import FeatureFile
 from lbr.io.files import remove
-from lbr.io.labels import read_mask, write_mask
+from lbr.io.labels import read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.searching import SearchedScene, chosen
 from lbr.pipeline.workspace import Workspace
 from lbr.retrieval.index import open_index
-from lbr.types import InstancePrediction, LocalFeatures
+from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
 from tests.synthetic import RenderedScene
 from tests.thirds import CONFIG, LABELLED, VOCABULARY, true_mask, write_masks
 
@@ -225,6 +225,17 @@ def test_a_changed_share_makes_the_index_stale(own: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert verb("localize", own, "run=x") == 2
     assert "was made from other index" in one_line(capsys)
+
+
+def test_another_vocabulary_makes_what_it_names_stale(own: Path, capsys: pytest.CaptureFixture):
+    """The same label images, whose colours are other instances now."""
+    named = read_vocabulary(own.parent / "work/vocabulary.txt")
+    other = own.parent / "other.txt"
+    write_vocabulary(other, InstanceVocabulary(named.colours, named.classes[[0, 2, 1, 3]]))
+    for stage in ("index", "recognise"):
+        assert verb(stage, own) == 0 and "[reused]" in capsys.readouterr().out
+        assert verb(stage, own, f"dataset.vocabulary={other}") == 2
+        assert "was made from other vocabulary" in one_line(capsys)
 
 
 def test_a_missing_label_image_is_a_problem_of_the_index(own: Path, scene: RenderedScene, capsys):
