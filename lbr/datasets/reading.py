@@ -12,6 +12,7 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.exif import camera_of_photograph
 from lbr.io.images import is_turned
+from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.settings import ConfigPath, Settings
 from lbr.types import Query
@@ -77,19 +78,27 @@ def modelled_images(
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         why = f"{len(missing)} of {len(cameras)} images are not under {image_root} ({shown}); left out"
         problems.append(Problem(str(model), why))
-    present = [name for name in cameras if name not in set(missing)]
+    gone = set(missing)
+    present = _in_one_format([name for name in cameras if name not in gone], problems)
     return {n: cameras[n] for n in present}, {n: poses[n] for n in present}
 
 
 def photographs(image_root: Path, names: Iterable[str], problems: list[Problem]) -> dict[str, Camera]:
     """EXIF or guessed cameras; equal ones (body, size and focal length) will be one camera in a reconstruction."""
     cameras: dict[str, Camera] = {}
-    for name in names:
+    for name in _in_one_format(list(names), problems):
         try:
             cameras[name] = camera_of_photograph(image_root / name)
         except DataError as error:
             problems.append(Problem(name, str(error)))
     return cameras
+
+
+def _in_one_format(names: Sequence[str], problems: list[Problem]) -> list[str]:
+    """Those that have a label image of their own; the others become problems."""
+    twins = sharing_label_image(names)
+    problems += [Problem(name, f"left out: differs from {kept} in its suffix alone") for name, kept in twins.items()]
+    return [name for name in names if name not in twins]
 
 
 def turned_photographs(image_root: Path, cameras: Mapping[str, Camera], queries: Iterable[Query]) -> frozenset[str]:

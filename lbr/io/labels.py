@@ -27,6 +27,13 @@ def mask_path(root: Path, name: str) -> Path:
     return root / PurePosixPath(name).with_suffix(".png")
 
 
+def sharing_label_image(names: Iterable[str]) -> dict[str, str]:
+    """Photographs whose label image would be that of an earlier one, which is told: they differ in the suffix alone, as
+    one photograph in two formats does."""
+    first: dict[Path, str] = {}
+    return {name: kept for name in names if (kept := first.setdefault(mask_path(Path(), name), name)) != name}
+
+
 def pack_colours(rgb: np.ndarray) -> np.ndarray:
     """RGB uint8 [..., 3] -> colour ids int32 [...]."""
     r, g, b = np.moveaxis(np.asarray(rgb).astype(np.int32), -1, 0)

@@ -165,16 +165,17 @@ def _of_file(path: Path, upright: bool) -> tuple[np.ndarray, Camera]:
 def photographs_at(paths: Sequence[Path]) -> Photographs:
     """Photographs by their paths, those of folders, and those of lists `name MODEL width height params...`.
 
-    Raises DataError as `find_photographs`.
+    One whose name another folder's photograph has goes by its path. Raises DataError as `find_photographs`.
     """
     files: dict[str, Path] = {}
     cameras: dict[str, Camera] = {}
     problems: list[Problem] = []
     for path in paths:
         if path.suffix == ".txt" or path.is_dir():
-            found = find_photographs(path.parent, path, None, ())
-            files |= found.files
-            cameras |= found.cameras
+            found = find_photographs(path.parent, path, None, None)
+            names = {n: file.as_posix() if files.get(n, file) != file else n for n, file in found.files.items()}
+            files |= {names[n]: file for n, file in found.files.items()}
+            cameras |= {names[n]: camera for n, camera in found.cameras.items()}
             problems += found.problems
         else:
             files[path.as_posix()] = path

@@ -18,6 +18,7 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text, remove, write_text
 from lbr.io.images import list_images, list_others
+from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import read_names, write_poses
 
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
@@ -137,11 +138,13 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
 
 
 def _photographs(found: Found) -> tuple[list[str], dict[str, Pose]]:
-    """Names of the photographs to map, sorted, and their poses where a model has them."""
+    """Names of the photographs that the dataset will have to map, sorted, and their poses where a model has them."""
     if found.model is None:
-        return list_images(found.images, found.db_folder), {}
-    cameras, poses = posed_cameras(read_model(found.model))
-    return sorted(name for name in cameras if (found.images / name).is_file()), poses
+        names, poses = list_images(found.images, found.db_folder), dict[str, Pose]()
+    else:
+        cameras, poses = posed_cameras(read_model(found.model))
+        names = [name for name in cameras if (found.images / name).is_file()]
+    return sorted(set(names) - sharing_label_image(names).keys()), poses
 
 
 def _left_alone(found: Found) -> list[str]:

@@ -14,6 +14,7 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import atomic_path
 from lbr.io.images import SUFFIXES, copy_upright, is_turned, list_images
+from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_poses, read_query_list
 
 
@@ -32,24 +33,31 @@ class Photographs:
         return replace(self, files={n: p for n, p in self.files.items() if n not in problems}, problems=told)
 
 
-def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map: Collection[str]) -> Photographs:
+def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map: Collection[str] | None) -> Photographs:
     """The photographs of a folder or of a list, with their poses from a list or a COLMAP model.
 
     Names are relative to the image root of the dataset for what lies below it; for another folder they begin with that
     folder's own name. A list has lines `name MODEL width height params...` or `name`, of files below the image root or
-    beside the list. Clashes with the map and files that are missing are problems.
+    beside the list. Files that are missing are problems, and so are clashes with the names of the map that they are to
+    be added to (None: to none), also of those that differ in the suffix alone.
     Raises DataError when nothing is left.
     """
     found = _of_folder(image_root, images) if images.is_dir() else _of_list(image_root, images)
     if poses is not None:
         found = _posed(found, poses)
-    clash = {name: "the map has an image of that name already" for name in found.files if name in in_map}
+    clash = {} if in_map is None else _clashes(found.files, in_map)
     missing = {name: f"{path}: no such image" for name, path in found.files.items() if not path.is_file()}
     found = found.without({**missing, **clash})
     if not found.files:
         first = f" (first: {found.problems[0]})" if found.problems else ""
         raise DataError(f"{images}: no photograph to add{first}")
     return found
+
+
+def _clashes(files: Mapping[str, Path], in_map: Collection[str]) -> dict[str, str]:
+    twins = sharing_label_image([*sorted(in_map), *files]).items()
+    alike = {name: f"differs from {kept} in its suffix alone" for name, kept in twins if name in files}
+    return alike | {name: "the map has an image of that name already" for name in files if name in in_map}
 
 
 def copy_photographs(files: Mapping[str, Path], folder: Path, turn: Container[str] = ()) -> None:

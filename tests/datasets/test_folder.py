@@ -8,7 +8,8 @@ from lbr.datasets import load_dataset
 from lbr.datasets.folder import FolderSettings
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
-from tests.synthetic import RenderedScene
+from lbr.io.colmap import build_model, write_model
+from tests.synthetic import PHOTOGRAPH, RenderedScene
 
 
 def load(root: Path, **options):
@@ -51,6 +52,20 @@ def test_without_a_model_cameras_are_guessed_or_from_exif(own_scene: Path):
     assert (found.cameras["db/00.png"].source, found.cameras["db/00.png"].focal[0]) == ("guess", 1.2 * 480)
     assert (found.cameras["db/exif.jpg"].source, found.cameras["db/exif.jpg"].focal[0]) == ("exif", 480)
     assert [p.what for p in found.problems] == ["db/text.jpg"] and "db/text.jpg" not in found.cameras
+
+
+@pytest.mark.parametrize("model", [None, "3D-models"])
+def test_one_photograph_in_two_formats_is_mapped_once(own_scene: Path, scene: RenderedScene, model: str | None):
+    """They would share a label image; a telephone leaves IMG_1.heic and IMG_1.jpg."""
+    Image.open(own_scene / "images/db/00.png").convert("RGB").save(own_scene / "images/db/00.jpg")
+    names = [*scene.db, "db/00.jpg"]
+    poses = {name: scene.poses[name.replace(".jpg", ".png")] for name in names}
+    write_model(own_scene / "3D-models", build_model(dict.fromkeys(names, PHOTOGRAPH), poses))
+    found = load(own_scene, model=model)
+    twins = {"db/00.png", "db/00.jpg"}
+    (problem,), (kept,) = found.problems, twins & found.cameras.keys()
+    assert {problem.what} == twins - {kept} and problem.why == f"left out: differs from {kept} in its suffix alone"
+    assert found.poses is None or found.poses.keys() == found.cameras.keys()
 
 
 def test_photographs_say_of_their_cameras_what_they_say_also_where_a_model_gives_them(own_scene: Path):

@@ -164,6 +164,17 @@ def test_a_network_or_a_local_feature_that_did_not_make_the_map_is_refused(own: 
         Locator.open(own, [*LABELLED, f"recognition.weights={copy}"])
 
 
+def test_photographs_of_two_folders_of_one_name_are_all_located(tmp_path: Path):
+    for day in ("monday", "tuesday"):
+        for name in ("1.jpg", f"{day}.jpg"):
+            (tmp_path / day / "photos").mkdir(parents=True, exist_ok=True)
+            (tmp_path / day / "photos" / name).touch()
+    files = photographs_at([tmp_path / "monday/photos", tmp_path / "tuesday/photos"]).files
+    second = tmp_path / "tuesday/photos/1.jpg"
+    assert set(files) == {"photos/1.jpg", "photos/monday.jpg", "photos/tuesday.jpg", second.as_posix()}
+    assert files["photos/1.jpg"] == tmp_path / "monday/photos/1.jpg" and files[second.as_posix()] == second
+
+
 # ---- in words
 
 

@@ -54,6 +54,13 @@ def test_photographs_alone_are_reconstructed_and_one_of_eight_is_held_out(tmp_pa
     assert (config.reconstruction.name, config.pairs.name) == ("sfm", "exhaustive")
 
 
+def test_one_photograph_in_two_formats_is_neither_mapped_twice_nor_held_out(tmp_path: Path, plain: Path):
+    for path in sorted(plain.glob("*.png")):
+        shutil.copy(path, path.with_suffix(".jpg"))
+    found, _, told = made(plain, tmp_path / "work")
+    assert len(found.db_names) + len(found.queries) == len(found.problems) == 7
+
+
 def test_photographs_that_come_later_change_nothing_of_what_is_held_out(tmp_path: Path, plain: Path):
     found, path, _ = made(plain, tmp_path / "work")
     for number in range(5):
