@@ -14,8 +14,8 @@ from lbr.types import LocalFeatures, Matches, PoseEstimate
 
 
 def published_frames(scene: Map, reference: int, estimate: PoseEstimate, settings: RefinementSettings) -> list[int]:
-    """The best image, and those that share points with it: first, the nearest first, those turned by at most
-    max_angle_deg from the estimate, then, up to covisible_frames, those that share most points."""
+    """The best image, and those that share points with it: first, the nearest first, those that look within
+    max_angle_deg the way the estimate does, then, up to covisible_frames, those that share most points."""
     others = scene.covisible(reference)[0]
     frames = np.concatenate([[reference], others]).astype(np.int64)
     distance = np.linalg.norm(scene.centres[frames] - estimate.pose.centre, axis=1)

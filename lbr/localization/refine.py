@@ -32,7 +32,7 @@ class RefinementSettings(Settings):
     )
     covisible_frames: int = Field(default=20, ge=1)
     near_frames: int = Field(default=8, ge=0, description="alone, once more, for a pose found from afar; 0: not")
-    max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="rotation between a frame and the estimate")
+    max_angle_deg: float = Field(default=60.0, gt=0, le=180, description="between the viewing directions")
     radius_px: float = Field(default=24.0, gt=0, description="where a pose of few inliers is searched around")
     sure_inliers: int = Field(default=50, ge=1, description="a pose of so many is near: a third of it is enough")
     max_error_px: float = Field(default=4.0, gt=0)
@@ -66,8 +66,8 @@ class Refined:
 
 
 def looks_alike(scene: Map, pose: Pose, settings: RefinementSettings) -> np.ndarray:
-    """bool [I]: the db images that are turned by at most max_angle_deg from a pose."""
-    cosine = (np.einsum("nij,ij->n", scene.poses[:, :, :3], pose.R) - 1) / 2
+    """bool [I]: the db images that look within max_angle_deg the way a pose does, however it is rolled."""
+    cosine: np.ndarray = scene.poses[:, 2, :3] @ pose.R[2]
     return cosine >= np.cos(np.radians(settings.max_angle_deg))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, pose_error
@@ -45,6 +46,14 @@ def test_refined_and_exact_so_the_half_pixel_is_counted_once(world: ExactWorld, 
     assert found.counts["inliers"] == found.estimate.num_inliers > 100
     assert set(found.tried) == set(world.poses) and found.notes == ()
     assert {"match", "pose", "refine"} <= set(found.timings)
+
+
+@pytest.mark.parametrize("degrees", [45, 90, 180])
+def test_a_photograph_that_lies_on_its_side_is_refined(world: ExactWorld, localizer: Localizer, degrees: float):
+    """The frames of the map look the same way, however it was held."""
+    rolled = Pose(Rotation.from_euler("z", degrees, degrees=True).as_matrix(), np.zeros(3)) @ POSE
+    found = localizer.localize_features(world.features(rolled), CAMERA)
+    assert found.status is Status.REFINED and max(pose_error(found.estimate.pose, rolled)) < 1e-6
 
 
 def test_verified_without_refinement(world: ExactWorld):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -55,11 +55,11 @@ def label_pixels(
     told = [np.where(e > NOTHING, e + _keypoints_say(view, keypoints, labels == n), NOTHING)
             for n, e in zip(ids, best, strict=True)]  # fmt: skip
     scores = np.stack([guided(guide, score) for score in told])
-    chosen = _without_islands(_choose(scores))
+    chosen = _without_islands(_choose(scores, guide.shape[::-1]))
     own = chosen[None] == np.arange(1, len(ids) + 1)[:, None, None]
     scores = np.where(own, np.maximum(scores, SURE), np.minimum(scores, -SURE)).astype(np.float32)
-    large = np.stack([cv2.resize(score, size, interpolation=cv2.INTER_LINEAR) for score in scores])
-    return np.append(0, ids).astype(np.uint16)[_choose(large)]
+    large = (cv2.resize(score, size, interpolation=cv2.INTER_LINEAR) for score in scores)
+    return np.append(0, ids).astype(np.uint16)[_choose(large, size)]
 
 
 def spread_labels(
@@ -208,11 +208,14 @@ def _nearest_first(evidence: np.ndarray, depths: np.ndarray) -> np.ndarray:
     return np.where(hidden & (evidence > NOTHING), evidence - BEHIND, evidence)
 
 
-def _choose(scores: np.ndarray) -> np.ndarray:
-    """int64 [H, W]: 1 + the piece with the best of scores [K, H, W], 0 where none is positive."""
-    best = np.argmax(scores, axis=0)
-    top = np.take_along_axis(scores, best[None], axis=0)[0]
-    return np.where(top > 0, best + 1, 0)
+def _choose(scores: Iterable[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
+    """uint16 [H, W]: 1 + the piece with the best of the scores, [H, W] each of (width, height) `size`, 0 where none is
+    positive. One at a time is looked at: those of a large photograph would be gigabytes together."""
+    chosen, best = np.zeros(size[::-1], np.uint16), np.zeros(size[::-1], np.float32)
+    for number, score in enumerate(scores, 1):
+        better = score > best
+        chosen[better], best[better] = number, score[better]
+    return chosen
 
 
 def _without_islands(chosen: np.ndarray) -> np.ndarray:
