@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lbr.pipeline.stage import Context, Report
 
 OK, PROBLEMS, FAILED = 0, 1, 2
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that is full or only read, of which no path is told
 
 STAGES = {
     "train": "a network that names the instances of the label images",
@@ -75,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:
         return OK
+    except OSError as error:
+        if error.filename is None and error.errno not in NO_PLACE:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"lbr {options.verb}: {where}{error.strerror}; see that it can be read and written", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,11 +148,11 @@ def _run_own(options: argparse.Namespace) -> int:
     from lbr.pipeline.stages import flow, left_out
 
     paths, overrides = splits(options.overrides)
-    if not 1 <= len(paths) <= 2:
+    if not 1 <= len(paths) <= 2 or "" in paths:
         raise ConfigError("wants PHOTOS, maybe QUERIES: folders; and overrides section.key=value")
     photos, queries = Path(paths[0]), Path(paths[1]) if len(paths) > 1 else None
     workspace = options.workspace or Path("outputs", "own", photos.resolve().name)
-    path, told = prepare(photos, queries, workspace, options.config)
+    path, told = prepare(photos, queries, workspace, options.config, overrides)
     print("\n".join(told), flush=True)
     context = Context(load_config(path, overrides), options.overwrite)
     skipped = left_out(context)

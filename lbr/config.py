@@ -39,7 +39,7 @@ class Config(Settings):
 
     dataset: DatasetConfig
     workspace: ConfigPath
-    run: str = Field(default="default", pattern=r"^[\w.+-]+$")
+    run: str = Field(default="default", pattern=r"^[\w+-][\w.+-]*$")
     seed: int = 0
     recognition: RecognitionSettings = RecognitionSettings()
     index: IndexSettings = IndexSettings()

@@ -22,11 +22,17 @@ PARALLEL_PREFIX = "module."
 
 
 def pick_device(name: str) -> str:
-    """'auto' -> 'cuda' where there is one, else 'cpu'."""
+    """'auto' -> 'cuda' where there is one, else 'cpu'. Raises ConfigError for one that is not there."""
     import torch
 
     limit_torch()
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device: {name} is not to be had ({str(error).splitlines()[0]}); set auto, or cpu") from None
+    return name
 
 
 def load_weights(module: torch.nn.Module, path: Path, may_miss: tuple[str, ...] = ()) -> None:

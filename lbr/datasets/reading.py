@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from lbr.datasets.dataset import Labels
@@ -79,14 +80,14 @@ def modelled_images(
         why = f"{len(missing)} of {len(cameras)} images are not under {image_root} ({shown}); left out"
         problems.append(Problem(str(model), why))
     gone = set(missing)
-    present = _in_one_format([name for name in cameras if name not in gone], problems)
+    present = in_one_format([name for name in cameras if name not in gone], problems)
     return {n: cameras[n] for n in present}, {n: poses[n] for n in present}
 
 
-def photographs(image_root: Path, names: Iterable[str], problems: list[Problem]) -> dict[str, Camera]:
+def photographs(image_root: Path, names: Sequence[str], problems: list[Problem]) -> dict[str, Camera]:
     """EXIF or guessed cameras; equal ones (body, size and focal length) will be one camera in a reconstruction."""
     cameras: dict[str, Camera] = {}
-    for name in _in_one_format(list(names), problems):
+    for name in one_of_each(image_root, names, problems):
         try:
             cameras[name] = camera_of_photograph(image_root / name)
         except DataError as error:
@@ -94,11 +95,31 @@ def photographs(image_root: Path, names: Iterable[str], problems: list[Problem])
     return cameras
 
 
-def _in_one_format(names: Sequence[str], problems: list[Problem]) -> list[str]:
+def in_one_format(names: Sequence[str], problems: list[Problem]) -> list[str]:
     """Those that have a label image of their own; the others become problems."""
     twins = sharing_label_image(names)
     problems += [Problem(name, f"left out: differs from {kept} in its suffix alone") for name, kept in twins.items()]
     return [name for name in names if name not in twins]
+
+
+def one_of_each(image_root: Path, names: Sequence[str], problems: list[Problem]) -> list[str]:
+    """Those that are no copy of another, nor the same in another format; the others become problems.
+
+    Two copies have no baseline: what they see together is nowhere, and a reconstruction may begin with them.
+    """
+    by_size: dict[int, list[str]] = {}
+    for name in in_one_format(names, problems):
+        by_size.setdefault((image_root / name).stat().st_size, []).append(name)
+    first: dict[tuple[int, bytes], str] = {}
+    kept = []
+    for size, alike in by_size.items():
+        for name in alike:
+            content = sha256((image_root / name).read_bytes()).digest() if len(alike) > 1 else b""
+            if (same := first.setdefault((size, content), name)) == name:
+                kept.append(name)
+            else:
+                problems.append(Problem(name, f"left out: a copy of {same}"))
+    return sorted(kept)
 
 
 def turned_photographs(image_root: Path, cameras: Mapping[str, Camera], queries: Iterable[Query]) -> frozenset[str]:

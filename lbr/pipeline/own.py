@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lbr.datasets.reading import model_folder
+from lbr.config import load_config
+from lbr.datasets.reading import in_one_format, model_folder, one_of_each
 from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text, remove, write_text
 from lbr.io.images import list_images, list_others
-from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import read_names, write_poses
 
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
@@ -106,15 +106,21 @@ def link(found: Found, queries: Path, links: Path) -> None:
         (links / QUERY / queries.name).symlink_to(queries)
 
 
-def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | None = None) -> tuple[Path, list[str]]:
+def prepare(
+    photos: Path, queries: Path | None, workspace: Path, base: Path | None = None, overrides: Sequence[str] = ()
+) -> tuple[Path, list[str]]:
     """The configuration file in `workspace` for these photographs, and what to tell the user about them.
 
-    base: the file that it starts from, where a person names another than ours. What is there is kept, with whatever a
-    person changed in it, as long as it is about the same photographs and starts from the same file. Raises ConfigError
-    when it does not, DataError when there are no photographs.
+    base: the file that it starts from, where a person names another than ours. overrides: settings that a new file
+    keeps, so that what follows is made with them too. What is there is kept, with whatever a person changed in it, as
+    long as it is about the same photographs and starts from the same file. Raises ConfigError when it does not, when
+    the workspace lies among the photographs, or was one of another place; DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
     there = look_at(photos)
+    mapped = (there.images / there.db_folder).resolve()
+    if workspace.resolve().is_relative_to(mapped):
+        raise ConfigError(f"{workspace}: lies among the photographs of {mapped}; name a --workspace outside of them")
     queries = queries and Path(os.path.abspath(queries))
     asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
     names, poses = _photographs(there)
@@ -123,7 +129,7 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
         "dataset": _dataset(asked) | _keys_of_held_out(held, poses, workspace),
-        "workspace": str(workspace),
+        "workspace": ".",  # the folder of the file, wherever it is moved to
         **_sized(there, len(names)),
     }
     _check_same(workspace / CONFIG, sections, named=base is not None)  # before anything of it is changed
@@ -133,18 +139,16 @@ def prepare(photos: Path, queries: Path | None, workspace: Path, base: Path | No
         told.append(f"queries: {asked.queries or asked.images / (asked.query_folder or '')}")
     else:
         told.append(_write_held_out(held, poses, workspace))
-    told.append(_write_once(workspace / CONFIG, sections))
+    told.append(_write_once(workspace / CONFIG, sections, overrides))
     return workspace / CONFIG, told
 
 
 def _photographs(found: Found) -> tuple[list[str], dict[str, Pose]]:
     """Names of the photographs that the dataset will have to map, sorted, and their poses where a model has them."""
-    if found.model is None:
-        names, poses = list_images(found.images, found.db_folder), dict[str, Pose]()
-    else:
-        cameras, poses = posed_cameras(read_model(found.model))
-        names = [name for name in cameras if (found.images / name).is_file()]
-    return sorted(set(names) - sharing_label_image(names).keys()), poses
+    if found.model is None:  # the dataset tells which are left out
+        return one_of_each(found.images, list_images(found.images, found.db_folder), []), {}
+    cameras, poses = posed_cameras(read_model(found.model))
+    return sorted(in_one_format([name for name in cameras if (found.images / name).is_file()], [])), poses
 
 
 def _left_alone(found: Found) -> list[str]:
@@ -214,7 +218,9 @@ def _check_same(path: Path, sections: dict[str, Any], named: bool) -> None:
     if not path.is_file():
         return
     there, wanted = yaml.safe_load(read_text(path)), sections["dataset"]
-    dataset = there.get("dataset") if isinstance(there, dict) else None
+    there = there if isinstance(there, dict) else {}
+    dataset = there.get("dataset")
+    _check_place(path, there, wanted)
     if dataset != wanted:
         if isinstance(dataset, dict) and all(dataset.get(key) == wanted[key] for key in ("root", "model")):
             raise ConfigError(
@@ -229,12 +235,44 @@ def _check_same(path: Path, sections: dict[str, Any], named: bool) -> None:
         )
 
 
-def _write_once(path: Path, sections: dict[str, Any]) -> str:
-    """Write the configuration, unless it is there; what to tell of it."""
+def _check_place(path: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises ConfigError when the configuration was written for another folder, and would work in that one."""
+    workspace = Path(os.path.abspath(path.parent / str(there.get("workspace", "."))))
+    if workspace.resolve() != path.parent.resolve():
+        raise ConfigError(
+            f"{path}: works in {workspace}, not in the folder it lies in; write `workspace: .` there, or name that "
+            "folder as --workspace"
+        )
+    dataset = there.get("dataset")
+    for key, value in dataset.items() if isinstance(dataset, dict) else ():
+        mine = wanted.get(key)
+        if value != mine and value and mine and Path(value).name == Path(mine).name in (LINKS, HELD_OUT_POSES):
+            raise ConfigError(f"{path}: was moved: dataset.{key} is {value} there, now {mine}; change it")
+
+
+def _write_once(path: Path, sections: dict[str, Any], overrides: Sequence[str]) -> str:
+    """Write the configuration with the overrides in it, unless it is there; what to tell of it."""
     if path.is_file():
-        return f"configuration: {path}, as it is there; remove it to start from ours"
+        alone = f" ({', '.join(overrides)} of this command alone)" if overrides else ""
+        return f"configuration: {path}, as it is there{alone}; remove it to start from ours"
+    write_text(path, yaml.safe_dump(sections, sort_keys=False))
+    try:
+        settings = load_config(path, overrides).model_dump(mode="json")
+    except ConfigError:
+        remove(path)
+        raise
+    for override in overrides:
+        _set(sections, settings, override.partition("=")[0].split("."))
     write_text(path, yaml.safe_dump(sections, sort_keys=False))
     return f"configuration: {path}; change it, and `lbr VERB --config` it, as you like"
+
+
+def _set(sections: dict[str, Any], settings: dict[str, Any], keys: Sequence[str]) -> None:
+    """Put the setting of that place, and what variant its section is, into the sections that are written."""
+    for key in keys[:-1]:
+        sections, settings = sections.setdefault(key, {}), settings[key]
+        sections |= {"name": settings["name"]} if "name" in settings else {}
+    sections[keys[-1]] = settings[keys[-1]]
 
 
 def _model(root: Path) -> Path | None:

@@ -192,7 +192,13 @@ def reusable(output: Path, recipe: Recipe, overwrite: bool) -> bool:
 
 def read_manifest(output: Path) -> dict[str, Any] | None:
     path = manifest_path(output)
-    return json.loads(read_text(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        made: dict[str, Any] = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: broken ({error}); remove it and {output.name}, which is made again") from None
+    return made
 
 
 def made_as(manifest: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from lbr.config import load_config
 from lbr.datasets import Dataset, load_dataset
 from lbr.errors import ConfigError, DataError
 from lbr.io.colmap import build_model, write_model
+from lbr.io.files import remove
 from lbr.io.images import write_image
 from lbr.io.text_lists import read_poses
 from lbr.pipeline.own import HELD_OUT, prepare, splits
@@ -28,6 +29,11 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 def made(photos: Path, workspace: Path, queries: Path | None = None) -> tuple[Dataset, Path, str]:
     path, told = prepare(photos, queries, workspace)
     return load_dataset(load_config(path).dataset), path, " | ".join(told)
+
+
+def another(photo: Path, path: Path) -> None:
+    """A photograph that is no copy: the picture is the same, the file is not."""
+    path.write_bytes(photo.read_bytes() + path.name.encode())
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def test_our_layout_is_taken_as_it_is(tmp_path: Path, scene: RenderedScene):
 
 def test_photographs_alone_are_reconstructed_and_one_of_eight_is_held_out(tmp_path: Path, plain: Path):
     for number in range(3):
-        shutil.copy(next(plain.glob("*.png")), plain / f"more {number}.png")
+        another(plain / "00.png", plain / f"more {number}.png")
     found, path, told = made(plain, tmp_path / "work")
     assert found.poses is None and len(found.db_names) == 9 and len(found.queries) == 1
     assert found.queries[0].name not in found.db_names and "1 photographs are held out" in told
@@ -61,10 +67,61 @@ def test_one_photograph_in_two_formats_is_neither_mapped_twice_nor_held_out(tmp_
     assert len(found.db_names) + len(found.queries) == len(found.problems) == 7
 
 
+def test_copies_are_left_out_and_said(tmp_path: Path, plain: Path):
+    """Two of one file, and a link: they have no baseline, and a map that begins with them has no scale."""
+    shutil.copy(plain / "03.png", plain / "copy.png")
+    (plain / "link.png").symlink_to(plain / "03.png")
+    found, _, told = made(plain, tmp_path / "work")
+    assert len(found.db_names) + len(found.queries) == 7 and "7 photographs to map" in told
+    copies = {problem.what: problem.why for problem in found.problems}
+    assert copies == dict.fromkeys(["copy.png", "link.png"], "left out: a copy of 03.png")
+
+
+def test_a_workspace_that_is_copied_works_in_its_own_folder(tmp_path: Path, plain: Path):
+    _, path, _ = made(plain, tmp_path / "work")
+    copied = Path(shutil.copytree(path.parent, tmp_path / "copy"))
+    assert load_config(copied / "config.yaml").workspace == copied
+    _, path, _ = made(plain, copied)
+    assert path.parent == copied
+    (copied / "config.yaml").write_text(path.read_text().replace("workspace: .", f"workspace: {tmp_path / 'work'}"))
+    with pytest.raises(ConfigError, match=f"works in {tmp_path / 'work'}, not in the folder it lies in"):
+        made(plain, copied)
+
+
+def test_poses_of_held_out_photographs_that_were_moved_are_said(tmp_path: Path, own_scene: Path):
+    for given in ("queries.txt", "gt.txt", "images/query"):
+        remove(own_scene / given)
+    _, path, _ = made(own_scene, tmp_path / "work")
+    moved = path.parent.rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match="was moved: dataset.ground_truth is .*work/held-out-poses.txt there"):
+        made(own_scene, moved)
+
+
+def test_a_workspace_among_the_photographs_is_refused(tmp_path: Path, plain: Path, scene: RenderedScene):
+    """What is made there would be photographs to map the next time."""
+    for workspace in (plain, plain / "work"):
+        with pytest.raises(ConfigError, match="lies among the photographs"):
+            made(plain, workspace)
+    assert not (plain / "config.yaml").exists()
+    assert main(["own", ""]) == 2
+
+
+def test_settings_of_the_command_stay_in_the_configuration(tmp_path: Path, plain: Path):
+    given = ["extractor.max_keypoints=600", "recognition.training.max_minutes=0.5", "candidates.name=exhaustive"]
+    path, _ = prepare(plain, None, tmp_path / "work", overrides=given)
+    config = load_config(path)
+    assert config == load_config(path, given) and config.extractor.max_keypoints == 600
+    assert "of this command alone" in prepare(plain, None, tmp_path / "work", overrides=["seed=4"])[1][-1]
+    assert load_config(path) == config
+    with pytest.raises(ConfigError, match="unknown key"):
+        prepare(plain, None, tmp_path / "other", overrides=["nothing=4"])
+    assert not (tmp_path / "other/config.yaml").exists()
+
+
 def test_photographs_that_come_later_change_nothing_of_what_is_held_out(tmp_path: Path, plain: Path):
     found, path, _ = made(plain, tmp_path / "work")
     for number in range(5):
-        shutil.copy(next(plain.glob("*.png")), plain / f"a {number}.png")  # before all others, in their order
+        another(plain / "00.png", plain / f"a {number}.png")  # before all others, in their order
     again, _, _ = made(plain, tmp_path / "work")
     assert again.queries == found.queries and len(again.db_names) == len(found.db_names) + 5
     chosen = sorted(found.db_names)[:2]
