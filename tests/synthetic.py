@@ -32,6 +32,11 @@ def look_at(centre: np.ndarray, target: np.ndarray) -> Pose:
     return Pose(R, -R @ centre)
 
 
+def between_views_deg(a: Pose, b: Pose) -> float:
+    """The angle between the viewing directions of two poses."""
+    return float(np.degrees(np.arccos(np.clip(a.R[2] @ b.R[2], -1, 1))))
+
+
 def arc_poses(num: int, step_deg: float = 5.0, seed: int = 0) -> list[Pose]:
     """Cameras on an arc around the origin, `step_deg` apart, at three heights, all looking about at its middle."""
     rng = np.random.default_rng(seed)

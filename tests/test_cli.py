@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lbr.cli import OTHERS, STAGES, main
 
@@ -31,6 +32,25 @@ def test_python_m_lbr_answers_with_the_exit_code(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.strip() == f"lbr config: {tmp_path}/none.yaml: no such configuration file"
+
+
+@pytest.mark.parametrize("run", [".", "..", ".hidden", "a/b"])
+def test_a_run_has_the_name_of_a_folder_of_its_own(tmp_path: Path, run: str, capsys: pytest.CaptureFixture):
+    (tmp_path / "c.yaml").write_text("dataset: {name: folder, root: .}\nworkspace: work\n")
+    assert main(["config", "--config", str(tmp_path / "c.yaml"), f"run={run}"]) == 2
+    assert "c.yaml: run: " in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A workspace that is a file."""
+    (tmp_path / "images/db").mkdir(parents=True)
+    (tmp_path / "images/db/a.png").touch()
+    (tmp_path / "work").touch()
+    (tmp_path / "c.yaml").write_text("dataset: {name: folder, root: ., model: null, queries: null}\nworkspace: work\n")
+    Image.new("RGB", (64, 48)).save(tmp_path / "images/db/a.png")
+    assert main(["extract", "--config", str(tmp_path / "c.yaml")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"lbr extract: {tmp_path}/work") and line.endswith("; see that it can be read and written")
 
 
 @pytest.mark.parametrize("arguments", [[], ["unknown"], ["run"], ["info"], ["config", "--overwrite", "--config", "x"]])

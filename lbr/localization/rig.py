@@ -234,11 +234,11 @@ def _of_view(
     estimate = PoseEstimate(view.cam_from_rig @ found.pose, found.inliers[of_view], covariance, view.camera)
     scene, own = localizer.scene, seen[number].attempt
     place = int(scene.place[found.reference])
-    alone = own is not None and scene.place[own.reference] == place
-    reference = scene.names[own.reference if own is not None and alone else found.reference]
+    reference = found.reference if own is None or scene.place[own.reference] != place else own.reference
     return replace(
-        result, status=status, reason=reason, estimate=estimate, reference=reference, place=place, counts=log.counts
-    )
+        result, status=status, reason=reason, estimate=estimate, reference=scene.names[reference], place=place,
+        counts=log.counts,
+    )  # fmt: skip
 
 
 def _inliers_by_name(seen: Sequence[_Seen], found: RigEstimate) -> Mapping[str, int]:

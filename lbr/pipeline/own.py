@@ -29,6 +29,7 @@ MANY_PER_MINUTE = 100  # of many more: each must be seen a few times
 QUERY = "query"  # folder of queries, below that of the photographs or of the links
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FOLDER_CONFIG = CONFIGS / "folder.yaml"
+OF_THE_COMMAND = ("base=", "workspace=", "dataset=", "dataset.")  # overrides of what the file is known again by
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
 
 
@@ -112,9 +113,10 @@ def prepare(
     """The configuration file in `workspace` for these photographs, and what to tell the user about them.
 
     base: the file that it starts from, where a person names another than ours. overrides: settings that a new file
-    keeps, so that what follows is made with them too. What is there is kept, with whatever a person changed in it, as
-    long as it is about the same photographs and starts from the same file. Raises ConfigError when it does not, when
-    the workspace lies among the photographs, or was one of another place; DataError when there are no photographs.
+    keeps, so that what follows is made with them too; not those that say what photographs it is about. What is there is
+    kept, with whatever a person changed in it, as long as it is about the same photographs and starts from the same
+    file. Raises ConfigError when it does not, when the workspace lies among the photographs, or was one of another
+    place; DataError when there are no photographs.
     """
     workspace = Path(os.path.abspath(workspace))
     there = look_at(photos)
@@ -244,16 +246,19 @@ def _check_place(path: Path, there: dict[str, Any], wanted: dict[str, Any]) -> N
             "folder as --workspace"
         )
     dataset = there.get("dataset")
-    for key, value in dataset.items() if isinstance(dataset, dict) else ():
-        mine = wanted.get(key)
-        if value != mine and value and mine and Path(value).name == Path(mine).name in (LINKS, HELD_OUT_POSES):
+    for key in ("images", "ground_truth"):  # the two that may lie in the workspace
+        value, mine = (str(section.get(key)) if isinstance(section, dict) else "" for section in (dataset, wanted))
+        if value != mine and Path(value).name == Path(mine).name in (LINKS, HELD_OUT_POSES):
             raise ConfigError(f"{path}: was moved: dataset.{key} is {value} there, now {mine}; change it")
 
 
 def _write_once(path: Path, sections: dict[str, Any], overrides: Sequence[str]) -> str:
     """Write the configuration with the overrides in it, unless it is there; what to tell of it."""
-    if path.is_file():
-        alone = f" ({', '.join(overrides)} of this command alone)" if overrides else ""
+    is_there = path.is_file()
+    kept = [] if is_there else [text for text in overrides if not text.startswith(OF_THE_COMMAND)]
+    passing = [text for text in overrides if text not in kept]
+    alone = f" ({', '.join(passing)} of this command alone)" if passing else ""
+    if is_there:
         return f"configuration: {path}, as it is there{alone}; remove it to start from ours"
     write_text(path, yaml.safe_dump(sections, sort_keys=False))
     try:
@@ -261,10 +266,10 @@ def _write_once(path: Path, sections: dict[str, Any], overrides: Sequence[str]) 
     except ConfigError:
         remove(path)
         raise
-    for override in overrides:
+    for override in kept:
         _set(sections, settings, override.partition("=")[0].split("."))
     write_text(path, yaml.safe_dump(sections, sort_keys=False))
-    return f"configuration: {path}; change it, and `lbr VERB --config` it, as you like"
+    return f"configuration: {path}{alone}; change it, and `lbr VERB --config` it, as you like"
 
 
 def _set(sections: dict[str, Any], settings: dict[str, Any], keys: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from lbr.localization.refine import RefinementSettings
 from lbr.mapping.map import Map
 from lbr.types import PoseEstimate, Status
 from tests.localization.test_localizer import POSE, settings
-from tests.synthetic import CAMERA, ExactWorld
+from tests.synthetic import CAMERA, ExactWorld, between_views_deg
 
 METHOD = {"method": "clurefpos", "covisible_frames": 50, "max_angle_deg": 10, "radius_px": 20, "max_error_px": 12}
 
@@ -25,7 +25,7 @@ def scene(world: ExactWorld) -> Map:
 def test_frames_are_the_nearest_that_look_alike_then_those_that_share_most(scene: Map):
     """Cameras are 5 degrees apart."""
     estimate = PoseEstimate(scene.pose(1), np.ones(4, bool), None, CAMERA)
-    turned = [np.degrees(np.arccos(np.clip(scene.pose(i).R[2] @ scene.pose(1).R[2], -1, 1))) for i in range(5)]
+    turned = [between_views_deg(scene.pose(i), scene.pose(1)) for i in range(5)]
     away = [np.linalg.norm(scene.pose(i).centre - scene.pose(1).centre) for i in range(5)]
     alike = sorted((i for i in range(5) if turned[i] <= 10), key=lambda i: away[i])
     rest = [int(i) for i in [4, *scene.covisible(4)[0]] if i not in alike]

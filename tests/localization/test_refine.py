@@ -13,7 +13,7 @@ from lbr.localization.refine import RefinementSettings, covisible_frames, near_f
 from lbr.mapping.map import Map, build_map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
-from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows, visible
+from tests.synthetic import CAMERA, ExactWorld, arc_poses, between_views_deg, look_at, unit_rows, visible
 
 QUERY_POSE = arc_poses(7)[2]
 
@@ -100,7 +100,7 @@ def test_frames_are_the_supporting_and_those_that_share_most_with_them(scene: Ma
 
 def test_frames_that_look_elsewhere_are_left_out(scene: Map):
     estimate = PoseEstimate(scene.pose(0), np.ones(4, bool), None, CAMERA)
-    angles = [np.degrees(np.arccos(np.clip(scene.pose(i).R[2] @ scene.pose(0).R[2], -1, 1))) for i in range(5)]
+    angles = [between_views_deg(scene.pose(i), scene.pose(0)) for i in range(5)]
     limit = (angles[2] + angles[3]) / 2
     found = covisible_frames(scene, np.ones(5, int), estimate, RefinementSettings(max_angle_deg=limit))
     assert sorted(found.tolist()) == [i for i in range(5) if angles[i] <= limit] != [0, 1, 2, 3, 4]

@@ -203,6 +203,18 @@ def test_a_broken_map(done: Path, run: Callable, file: str):
     assert code == 2 and len(said) == 1 and "map" in said[0]
 
 
+def test_a_broken_manifest(done: Path, run: Callable):
+    truncate(done / "map.manifest.json")
+    code, said, _ = run("localize", "run=other")
+    assert code == 2 and len(said) == 1 and "map.manifest.json: broken" in said[0]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(run: Callable, device: str):
+    code, said, _ = run("extract", f"extractor={{name: daynight, device: {device}}}")
+    assert code == 2 and len(said) == 1 and f"device: {device} is not to be had" in said[0]
+
+
 @pytest.mark.usefixtures("done")
 def test_a_missing_list_of_candidates(tmp_path: Path, run: Callable):
     code, said, _ = run("localize", "run=other", f"candidates={{name: list, path: {tmp_path}/none.txt}}")

@@ -115,6 +115,12 @@ def test_settings_of_the_command_stay_in_the_configuration(tmp_path: Path, plain
     assert load_config(path) == config
     with pytest.raises(ConfigError, match="unknown key"):
         prepare(plain, None, tmp_path / "other", overrides=["nothing=4"])
+    passing = ["dataset.reference=3D-models", f"workspace={tmp_path}"]  # or the file would be of something else
+    for _ in range(2):
+        path, told = prepare(plain, None, tmp_path / "again", overrides=[*passing, "seed=4"])
+        assert load_config(path).seed == 4 and load_config(path).dataset.reference is None
+        assert all(text in told[-1] for text in passing) and load_config(path).workspace == tmp_path / "again"
+    remove(tmp_path / "other")
     assert not (tmp_path / "other/config.yaml").exists()
 
 

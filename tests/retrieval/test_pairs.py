@@ -14,7 +14,7 @@ from lbr.retrieval.pairs import (
     pairs_from_likeness,
     pairs_from_poses,
 )
-from tests.synthetic import look_at
+from tests.synthetic import between_views_deg, look_at
 
 
 def street(num: int, spacing: float = 1.0, start: float = 0.0, back: bool = False) -> dict[str, Pose]:
@@ -30,11 +30,7 @@ def street(num: int, spacing: float = 1.0, start: float = 0.0, back: bool = Fals
 def brute_force(poses: dict[str, Pose], num: int, max_angle_deg: float) -> set[tuple[str, str]]:
     pairs = set()
     for a in poses:
-        facing = [
-            b
-            for b in poses
-            if b != a and np.degrees(np.arccos(np.clip(poses[a].R[2] @ poses[b].R[2], -1, 1))) <= max_angle_deg
-        ]
+        facing = [b for b in poses if b != a and between_views_deg(poses[a], poses[b]) <= max_angle_deg]
         facing.sort(key=lambda b: np.linalg.norm(poses[a].centre - poses[b].centre))
         pairs |= {tuple(sorted((a, b))) for b in facing[:num]}
     return pairs

@@ -55,11 +55,11 @@ def label_pixels(
     told = [np.where(e > NOTHING, e + _keypoints_say(view, keypoints, labels == n), NOTHING)
             for n, e in zip(ids, best, strict=True)]  # fmt: skip
     scores = np.stack([guided(guide, score) for score in told])
-    chosen = _without_islands(_choose(scores, guide.shape[::-1]))
+    chosen = _without_islands(_choose(scores, guide.shape))
     own = chosen[None] == np.arange(1, len(ids) + 1)[:, None, None]
     scores = np.where(own, np.maximum(scores, SURE), np.minimum(scores, -SURE)).astype(np.float32)
     large = (cv2.resize(score, size, interpolation=cv2.INTER_LINEAR) for score in scores)
-    return np.append(0, ids).astype(np.uint16)[_choose(large, size)]
+    return np.append(0, ids).astype(np.uint16)[_choose(large, size[::-1])]
 
 
 def spread_labels(
@@ -208,10 +208,10 @@ def _nearest_first(evidence: np.ndarray, depths: np.ndarray) -> np.ndarray:
     return np.where(hidden & (evidence > NOTHING), evidence - BEHIND, evidence)
 
 
-def _choose(scores: Iterable[np.ndarray], size: tuple[int, ...]) -> np.ndarray:
-    """uint16 [H, W]: 1 + the piece with the best of the scores, [H, W] each of (width, height) `size`, 0 where none is
-    positive. One at a time is looked at: those of a large photograph would be gigabytes together."""
-    chosen, best = np.zeros(size[::-1], np.uint16), np.zeros(size[::-1], np.float32)
+def _choose(scores: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """uint16 [H, W], `shape`: 1 + the piece with the best of the scores, [H, W] each, 0 where none is positive. One at
+    a time is looked at: those of a large photograph would be gigabytes together."""
+    chosen, best = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
     for number, score in enumerate(scores, 1):
         better = score > best
         chosen[better], best[better] = number, score[better]
