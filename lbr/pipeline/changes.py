@@ -20,6 +20,7 @@ from lbr.mapping.changes import Addition
 from lbr.mapping.map import Map, write_map
 from lbr.pipeline.workspace import Workspace, digest_text, made_as, manifest_path, read_manifest
 
+ON_EARTH = "on_earth"  # in the manifest of a changed map: whether it is to be georeferenced, as the map before was
 EXTEND, REMOVE = "extend", "remove"
 IMAGES, LABELS = "images", "labels"  # in the workspace's folder of additions
 VOCABULARY = "vocabulary.txt"  # there: the dataset's instances and the new ones
@@ -86,7 +87,7 @@ def publish_map(
     """Put a changed map in the place of the old one: killed at any moment, one of the two is there, and whole.
 
     The new one is made ready beside the old, with its manifest; from then on `finish_change` brings it to an end.
-    facts: what the manifest says anew of the whole (summary, seconds, problems).
+    facts: what the manifest says anew of the whole (summary, seconds, problems, ON_EARTH).
     """
     manifest = read_manifest(workspace.map) or {}
     log = (*changes_of(workspace).log, change)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from lbr.errors import DataError
 from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import Map, open_map
+from lbr.pipeline.geography import is_unplaced
 from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
 from lbr.pipeline.mapping import reconstruct
@@ -24,7 +25,8 @@ def map_to_change(context: Context) -> Map:
 
 def is_on_earth(context: Context) -> bool:
     """Whether a place of the map is georeferenced, and in its next version is to be."""
-    return context.config.georeference.enabled != "never" and bool(read_georeferences(context.workspace.map))
+    wanted = context.config.georeference.enabled != "never"
+    return wanted and (is_unplaced(context) or bool(read_georeferences(context.workspace.map)))
 
 
 def remake(context: Context, on_earth: bool) -> list[Report]:

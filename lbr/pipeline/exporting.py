@@ -16,10 +16,10 @@ from lbr.io.colmap_arrays import ModelArrays, write_arrays
 from lbr.io.files import atomic_path, write_text
 from lbr.io.images import ImageFolder
 from lbr.io.text_lists import Problem
-from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import Map, open_map
 from lbr.mapping.places import in_one_frame, part_of
 from lbr.parallel import parallel_map
+from lbr.pipeline.geography import places_on_earth
 from lbr.pipeline.locating import Locator
 from lbr.pipeline.prototyping import checkpoint_path
 from lbr.pipeline.stage import Context, Report
@@ -58,7 +58,7 @@ def export_colmap_enu(context: Context, folder: Path) -> list[Report]:
     Raises DataError as `export_colmap`, and when no place lies on earth.
     """
     _check_free(folder)
-    scene, found = open_map(context.workspace.map), read_georeferences(context.workspace.map)
+    scene, found = open_map(context.workspace.map), places_on_earth(context)
     if not found:
         raise DataError(
             f"{context.workspace.map}: no place of it lies on earth; `lbr georeference` tells why, "

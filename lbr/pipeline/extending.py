@@ -19,6 +19,7 @@ from lbr.pipeline.additions import label_additions
 from lbr.pipeline.changes import (
     EXTEND,
     IMAGES,
+    ON_EARTH,
     Change,
     changed,
     changes_of,
@@ -66,7 +67,7 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
     seen = int(grown.offsets[-1] - scene.offsets[-1])
     facts = {
         "summary": map_summary(grown), "seconds": round(time.time() - start, 3),
-        "problems": [[p.what, p.why] for p in problems],
+        "problems": [[p.what, p.why] for p in problems], ON_EARTH: on_earth,
     }  # fmt: skip
     additions = (*changes_of(workspace).additions, Addition(change.names, points))
     publish_map(workspace, grown, changed(workspace, change), additions, facts)

@@ -12,15 +12,36 @@ from typing import Any
 
 import numpy as np
 
+from lbr.errors import DataError
 from lbr.geometry.camera import camera_of_fields
 from lbr.geometry.pose import Pose
 from lbr.io.files import write_text
-from lbr.mapping.georeference import Georeference
+from lbr.mapping.georeference import Georeference, read_georeferences
+from lbr.pipeline.changes import ON_EARTH
+from lbr.pipeline.stage import Context
+from lbr.pipeline.workspace import read_manifest
 from lbr.types import PoseEstimate
 
 COLUMNS = (
     "latitude", "longitude", "height", "heading_deg", "horizontal_std_m", "vertical_std_m", "heading_std_deg",
 )  # fmt: skip
+
+
+def places_on_earth(context: Context) -> dict[int, Georeference]:
+    """Where the places of the map lie; none when it was never georeferenced.
+
+    Raises DataError when it was before it was changed, and the change was killed before it was again.
+    """
+    if is_unplaced(context):
+        path = context.workspace.georeference
+        raise DataError(f"{path}: not made again since the map was changed; run `lbr georeference`")
+    return read_georeferences(context.workspace.map)
+
+
+def is_unplaced(context: Context) -> bool:
+    """Whether the map lay on earth before it was changed, and does not yet again."""
+    wanted, workspace = context.config.georeference.enabled != "never", context.workspace
+    return wanted and not workspace.georeference.exists() and bool((read_manifest(workspace.map) or {}).get(ON_EARTH))
 
 
 def on_earth(record: Mapping[str, Any], places: Mapping[int, Georeference]) -> dict[str, Any]:

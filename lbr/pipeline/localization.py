@@ -13,10 +13,10 @@ from lbr.errors import DataError
 from lbr.io.files import remove, write_text
 from lbr.io.text_lists import write_poses
 from lbr.localization.cameras import shared_cameras
-from lbr.mapping.georeference import Georeference, read_georeferences
+from lbr.mapping.georeference import Georeference
 from lbr.parallel import num_cores
 from lbr.pipeline.calibrating import Again, LocalizeAgain, calibrated_text, with_cameras_of_queries
-from lbr.pipeline.geography import on_earth, write_positions
+from lbr.pipeline.geography import on_earth, places_on_earth, write_positions
 from lbr.pipeline.querying import QueryLocalizer
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.searching import SearchedScene
@@ -29,11 +29,11 @@ from lbr.types import Status
 
 def localize(context: Context) -> list[Report]:
     """Poses of the queries."""
-    workspace, dataset, output = context.workspace, context.dataset, context.workspace.localizations
+    dataset, output = context.dataset, context.workspace.localizations
     queries = dataset.queries
     if not queries:
         raise DataError("the dataset has no queries to localize: set dataset.queries or dataset.query_folder")
-    places = read_georeferences(workspace.map)
+    places = places_on_earth(context)
     recipe = _recipe(context, bool(places))
     if context.reusable(output, recipe):
         return [reused(output)]

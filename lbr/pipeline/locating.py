@@ -23,9 +23,9 @@ from lbr.io.labels import read_vocabulary
 from lbr.io.predictions_file import prediction_from_arrays, prediction_to_arrays
 from lbr.io.text_lists import Problem
 from lbr.localization.log import Log
-from lbr.mapping.georeference import Georeference, read_georeferences
+from lbr.mapping.georeference import Georeference
 from lbr.parallel import num_cores
-from lbr.pipeline.geography import on_earth
+from lbr.pipeline.geography import on_earth, places_on_earth
 from lbr.pipeline.localization import query_localizer
 from lbr.pipeline.photographs import Photographs, find_photographs
 from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, made_prototypes
@@ -119,7 +119,7 @@ class Locator:
 
     @cached_property
     def _places(self) -> dict[int, Georeference]:
-        return read_georeferences(self.context.workspace.map)
+        return places_on_earth(self.context)
 
     def _described(self, image: np.ndarray, log: Log) -> LocalFeatures:
         """As `lbr extract` writes and reads them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Container, Mapping
 from contextlib import suppress
@@ -61,21 +62,27 @@ def _clashes(files: Mapping[str, Path], in_map: Collection[str]) -> dict[str, st
 
 
 def copy_photographs(files: Mapping[str, Path], folder: Path, turn: Container[str] = ()) -> None:
-    """Copies by their names below `folder`, each whole or not at all; what is there in its size is left.
+    """Copies by their names below `folder`, each whole or not at all, of its source's age; what is there of it is left.
 
     Those of `turn`, whose intrinsics nobody gave, are turned upright as their EXIF says. One that is broken is copied
     as it is: who reads it says so.
     """
     for name, source in files.items():
         target = folder / name
-        if target.is_file() and target.stat().st_size == source.stat().st_size:
+        age = source.stat().st_mtime_ns
+        if target.is_file() and target.stat().st_mtime_ns == age:
             continue
-        with suppress(DataError):
-            if name in turn and is_turned(source):
-                copy_upright(source, target)
-                continue
-        with atomic_path(target) as unfinished:
-            shutil.copyfile(source, unfinished)
+        _copy(source, target, name in turn)
+        os.utime(target, ns=(age, age))
+
+
+def _copy(source: Path, target: Path, turn: bool) -> None:
+    with suppress(DataError):
+        if turn and is_turned(source):
+            copy_upright(source, target)
+            return
+    with atomic_path(target) as unfinished:
+        shutil.copyfile(source, unfinished)
 
 
 def _of_folder(image_root: Path, folder: Path) -> Photographs:

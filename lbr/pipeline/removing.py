@@ -12,7 +12,16 @@ from lbr.io.files import remove as delete
 from lbr.io.h5_file import drop_groups
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.mapping.changes import without_images
-from lbr.pipeline.changes import REMOVE, Change, added_label_image, added_photograph, changed, changes_of, publish_map
+from lbr.pipeline.changes import (
+    ON_EARTH,
+    REMOVE,
+    Change,
+    added_label_image,
+    added_photograph,
+    changed,
+    changes_of,
+    publish_map,
+)  # fmt: skip
 from lbr.pipeline.changing import is_on_earth, map_to_change, remake
 from lbr.pipeline.mapping import map_summary
 from lbr.pipeline.stage import Context, Report
@@ -32,7 +41,7 @@ def remove(context: Context, images: Sequence[str]) -> list[Report]:
     smaller, additions = without_images(scene, names, before.additions)
     facts = {
         "summary": map_summary(smaller), "seconds": round(time.time() - start, 3),
-        "problems": [[p.what, p.why] for p in problems],
+        "problems": [[p.what, p.why] for p in problems], ON_EARTH: on_earth,
     }  # fmt: skip
     publish_map(workspace, smaller, changed(workspace, Change(REMOVE, tuple(names), {})), additions, facts)
     _forget(context, sorted(set(before.added) & set(names)))

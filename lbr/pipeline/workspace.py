@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,9 +219,10 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = _parts_folder(output, recipe)
-    for left_over in (*output.parent.glob(f".{output.name}.*.parts"), *output.parent.glob(f".{output.name}.*.tmp")):
-        if left_over != folder:
-            remove(left_over)
+    left_over = re.compile(re.escape(f".{output.name}.") + r"([0-9a-f]{16}\.(parts|tmp)|\d+(-\d+)?\.tmp)")
+    for path in output.parent.iterdir():
+        if left_over.fullmatch(path.name) and path != folder:
+            remove(path)
     remove(manifest_path(output))  # first: an output must never stand beside the manifest of an older one
     start = time.time()
     work = Making(PartStore(folder))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lbr.cli import main
 from lbr.config import load_config
+from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
@@ -325,21 +326,48 @@ def test_poses_of_two_places_are_not_compared(own: Path, scene: RenderedScene):
     assert beside["other.png"] == {n for n, p in zip(apart.names, apart.place, strict=True) if p == 0}
 
 
-def test_a_map_that_lies_on_earth_does_so_when_it_is_changed(own: Path, base: Path):
-    """Also where only the dataset's photographs have positions: the frame stays."""
+def positions_of_map(own: Path, base: Path) -> str:
+    """The override that names positions on earth of all images of the map."""
     scene = open_map(work(base).map)
     lines = [
         f"{n} {47 + c[1] / 111_195:.9f} {8 + c[0] / 75_800:.9f}"
         for n, c in zip(scene.names, scene.centres, strict=True)
     ]
     (own / "positions.txt").write_text("\n".join(lines))
-    listed = f"georeference.positions={own / 'positions.txt'}"
+    return f"georeference.positions={own / 'positions.txt'}"
+
+
+def test_a_map_that_lies_on_earth_does_so_when_it_is_changed(own: Path, base: Path):
+    """Also where only the dataset's photographs have positions: the frame stays."""
+    listed = positions_of_map(own, base)
     assert run(own, "georeference", listed, "--overwrite") == 0
     first = read_georeferences(work(own).map)[0]
     assert extended(own, listed) == 0
     assert read_georeferences(work(own).map)[0].origin == pytest.approx(first.origin)
     assert run(own, "georeference", listed) == 0 and run(own, "remove", "--images", "06.png", listed) == 0
     assert read_georeferences(work(own).map)[0].origin == pytest.approx(first.origin)
+
+
+@pytest.mark.parametrize("mended_by", ["georeference", "remove"])
+def test_killed_before_it_lies_on_earth_again_a_changed_map_says_so(
+    own: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, mended_by: str
+):
+    listed = positions_of_map(own, base)
+    assert run(own, "georeference", listed, "--overwrite") == 0
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(extending, "remake", killed)
+        extended(own, listed)
+    assert run(own, "index", listed, "--overwrite") == 0 and run(own, "localize", listed, "--overwrite") == 2
+    assert "georeference.json: not made again since the map was changed; run" in capsys.readouterr().err
+    with pytest.raises(DataError, match="not made again since the map was changed"):
+        Locator.open(own / "config.yaml", [listed])
+    assert run(own, mended_by, listed, *(["--images", "06.png"] if mended_by == "remove" else [])) == 0
+    assert read_georeferences(work(own).map)
+    assert run(own, "localize", listed, "--overwrite") == 0
 
 
 def test_unknown_names_are_problems_and_all_is_an_error(own: Path, capsys: pytest.CaptureFixture):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lbr.cli import main
-from lbr.pipeline.workspace import Workspace
+from lbr.pipeline.workspace import Recipe, Workspace, making
 from tests.synthetic import RenderedScene
 
 # Imports once, then forks a run, kills it after a random delay, and so on; the last run is left alone.
@@ -127,6 +127,17 @@ def test_what_a_killed_run_left_behind_is_cleared_away(
     assert main(["run", "--config", str(config)]) == 0
     assert sorted(p.name for p in work.iterdir() if p.name.startswith(".")) == []
     assert (work / "runs/default/poses.txt").read_bytes() == finished.poses.read_bytes()
+
+
+def test_a_training_that_was_killed_is_not_cleared_away_with_the_pictures_of_recognition(tmp_path: Path):
+    """`recognition` is the pictures' folder, `recognition.pt` the network."""
+    names = ("recognition.pt.0123456789abcdef", "recognition.0123456789abcdef")
+    training, old = (tmp_path / f".{name}.parts" for name in names)
+    for folder in (training, old):
+        folder.mkdir()
+    with making(tmp_path / "recognition", Recipe("recognise", {}, {})) as work:
+        work.facts["summary"] = "pictures"
+    assert training.is_dir() and not old.exists()
 
 
 def test_what_another_command_is_writing_is_left_alone(tmp_path: Path, scene: RenderedScene, write_config: Callable):

@@ -17,6 +17,7 @@ from lbr.io.features_file import FeatureFile
 from lbr.io.images import read_image
 from lbr.io.text_lists import write_query_list
 from lbr.mapping.map import open_map
+from lbr.pipeline.photographs import copy_photographs
 from lbr.pipeline.results import read_localizations
 from tests.synthetic import RenderedScene
 
@@ -85,3 +86,16 @@ def test_turning_a_photograph_makes_its_features_stale(
     with FeatureFile(tmp_path / "work/features-db.h5") as stored:
         assert stored.read(scene.db[0]).image_size == (360, 480)
     assert main(["extract", "--config", config, "dataset.model=null"]) == 2, "the same file, read in another way"
+
+
+def test_copies_turned_upright_are_made_once(tmp_path: Path, sideways: Path):
+    """A copy that is written again would begin the extraction anew that a killed `lbr extend` had begun."""
+    name = next(iter(load_dataset(FolderSettings(root=sideways, queries=None)).turned))
+    files = {name: sideways / "images" / name}
+    copy_photographs(files, tmp_path, turn=files)
+    first = (tmp_path / name).stat()
+    copy_photographs(files, tmp_path, turn=files)
+    again = (tmp_path / name).stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert again.st_mtime_ns == files[name].stat().st_mtime_ns != again.st_ctime_ns
+    assert read_image(tmp_path / name, upright=False).shape == read_image(files[name], upright=True).shape
