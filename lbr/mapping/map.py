@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -144,10 +144,11 @@ class Map:
 
 
 def build_map(
-    model: ModelArrays, descriptors: Mapping[int, np.ndarray] | list[np.ndarray], extractor: Mapping[str, Any],
+    model: ModelArrays, descriptors: Iterable[np.ndarray], extractor: Mapping[str, Any],
     place: np.ndarray | None = None, units: Units = "metres",
 ) -> Map:  # fmt: skip
-    """A map from a triangulated model and the descriptors [N_i, D] of image i's keypoints, in the model's order.
+    """A map from a triangulated model and the descriptors [N_i, D] of image i's keypoints, in the model's order; they
+    are asked for one image at a time, and those of keypoints without a point are not kept.
 
     place: int [I], as of `places.join_places`; one place by default. Raises DataError when the model has no points, or
     descriptors and keypoints of an image differ in number.
@@ -155,16 +156,7 @@ def build_map(
     if not len(model.points):
         raise DataError("the model has no points: nothing can be localized in it")
     seen = model.point_index >= 0
-    kept: list[np.ndarray] = []
-    for i, name in enumerate(model.names):
-        mask = seen[model.offsets[i] : model.offsets[i + 1]]
-        if len(descriptors[i]) != len(mask):
-            raise DataError(
-                f"{name}: {len(descriptors[i])} descriptors for {len(mask)} keypoints of the model; extract again"
-            )
-        kept.append(descriptors[i][mask].astype(np.float16))
-    counts = np.array([len(d) for d in kept])
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(seen)])[model.offsets].astype(np.int64)
     cameras = tuple(dict.fromkeys(model.cameras))
     where = {camera: k for k, camera in enumerate(cameras)}
     point_index = model.point_index[seen]
@@ -172,11 +164,25 @@ def build_map(
     return Map(
         names=model.names, cameras=cameras, camera_index=np.array([where[c] for c in model.cameras], np.int32),
         poses=np.stack([p.matrix for p in model.poses]), offsets=offsets, keypoints=model.keypoints[seen],
-        descriptors=np.concatenate(kept), point_index=point_index, points=model.points,
+        descriptors=_kept(model, descriptors, seen, offsets), point_index=point_index, points=model.points,
         point_errors=model.point_errors, track_lengths=lengths,
         covisibility=covisibility(offsets, point_index, len(model.points)), extractor=dict(extractor),
         place=np.zeros(0, np.int32) if place is None else place.astype(np.int32), units=units,
     )  # fmt: skip
+
+
+def _kept(model: ModelArrays, descriptors: Iterable[np.ndarray], seen: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """float16 [O, D]: of the keypoints that have a point (seen: bool, of all), image i's at offsets[i]."""
+    kept: np.ndarray | None = None
+    for i, (name, found) in enumerate(zip(model.names, descriptors, strict=True)):
+        mask = seen[model.offsets[i] : model.offsets[i + 1]]
+        if len(found) != len(mask):
+            raise DataError(f"{name}: {len(found)} descriptors for {len(mask)} keypoints of the model; extract again")
+        if kept is None:
+            kept = np.empty((offsets[-1], found.shape[1]), np.float16)
+        kept[offsets[i] : offsets[i + 1]] = found[mask]
+    assert kept is not None  # a model with points has images
+    return kept
 
 
 def sightings(offsets: np.ndarray, point_index: np.ndarray, num_points: int) -> sparse.csr_matrix:

@@ -43,7 +43,7 @@ def reconstruct(context: Context) -> list[Report]:
         work.problems += lost
         _write_sfm(context, features, work)
         arrays, place = join_places([model_arrays(model) for model in read_models(workspace.sfm)])
-        descriptors = [features.read(name).descriptors for name in arrays.names]
+        descriptors = (features.read(name).descriptors for name in arrays.names)
         units: Units = "model" if isinstance(context.config.reconstruction, SfmSettings) else "metres"
         arrays = _with_sources(arrays, context.dataset.cameras)
         scene = build_map(arrays, descriptors, json.loads(features.extractor or "{}"), place, units)
