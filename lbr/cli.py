@@ -222,8 +222,8 @@ def _change_map(options: argparse.Namespace) -> int:
 def _run_stage(options: argparse.Namespace) -> int:
     context = _context(options)
     if options.verb == "evaluate":
-        _print_scores(context, options.compare_with)
-        return _exit_code([], context.dataset.problems)
+        unscored = _print_scores(context, options.compare_with)
+        return _exit_code([], (*context.dataset.problems, *unscored))
     reports = _make(context, options.verb)
     return _exit_code(reports, () if options.verb in SCENES else context.dataset.problems)
 
@@ -242,12 +242,13 @@ def _run_flow(options: argparse.Namespace) -> int:
 
 def _run_verbs(context: Context, verbs: Sequence[str], compare_with: str | None = None) -> int:
     reports: list[Report] = []
+    unscored: Sequence[Problem] = ()
     for verb in verbs:
         if verb == "evaluate":
-            _print_scores(context, compare_with)
+            unscored = _print_scores(context, compare_with)
         else:
             reports += _make(context, verb)
-    return _exit_code(reports, context.dataset.problems)
+    return _exit_code(reports, (*context.dataset.problems, *unscored))
 
 
 def _verbs_between(verbs: list[str], first: str | None, last: str | None) -> list[str]:
@@ -293,18 +294,13 @@ def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
     return PROBLEMS if problems else OK
 
 
-def _print_scores(context: Context, compare_with: str | None) -> None:
-    from lbr.pipeline.aligning import alignment_of
-    from lbr.pipeline.scoring import compare_runs, evaluate
-    from lbr.pipeline.workspace import Workspace
+def _print_scores(context: Context, compare_with: str | None) -> Sequence[Problem]:
+    """Print the scores; what could not be scored."""
+    from lbr.pipeline.evaluating import evaluate_run
 
-    settings, truth = context.config.evaluation, context.dataset.truth
-    alignment = alignment_of(context) if truth else None
-    path, text = evaluate(context.workspace, truth, settings, alignment)
-    print(f"{'evaluate':<12} {path}\n\n{text}")
-    if compare_with:
-        other = Workspace(context.workspace.root, compare_with)
-        print(compare_runs(other, context.workspace, truth, settings, alignment))
+    found = evaluate_run(context, compare_with)
+    print(f"{'evaluate':<12} {found.path}\n\n{found.text}")
+    return found.problems
 
 
 def _print_config(options: argparse.Namespace) -> int:

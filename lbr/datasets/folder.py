@@ -58,8 +58,7 @@ def load_folder(settings: FolderSettings) -> Dataset:
     queries = _queries(settings, image_root, set(cameras), problems)
     if settings.held_out is not None:
         queries += _hold_out(settings.held_out, cameras, poses, given=model is not None)
-    truth = None if settings.ground_truth is None else root / settings.ground_truth
-    truth = truth if truth and truth.is_file() else None
+    truth = _truth(settings, problems)
     labels = settings.find_labels(root, problems)
     reference = None if settings.reference is None else posed_cameras(read_model(root / settings.reference))[1]
     return Dataset(
@@ -67,6 +66,19 @@ def load_folder(settings: FolderSettings) -> Dataset:
         stylized_root=settings.stylized or root / "stylized", labels=labels, reference=reference,
         turned=turned_photographs(image_root, cameras, queries),
     )  # fmt: skip
+
+
+def _truth(settings: FolderSettings, problems: list[Problem]) -> Path | None:
+    """The file of true poses, where there is one; a problem where one is named and not there."""
+    if settings.ground_truth is None:
+        return None
+    truth, usual = settings.root / settings.ground_truth, type(settings).model_fields["ground_truth"].default
+    if truth.is_file():
+        return truth
+    if settings.ground_truth != usual:
+        why = "no such file, so poses are not scored (dataset.ground_truth is relative to dataset.root)"
+        problems.append(Problem(str(truth), why))
+    return None
 
 
 def _mapped_images(

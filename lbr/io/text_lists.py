@@ -88,8 +88,20 @@ def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def read_poses(path: Path) -> dict[str, Pose]:
-    """Lines `name qw qx qy qz tx ty tz`, cam_from_world. Raises DataError with the line that is wrong."""
+    """As `read_listed_poses`, of a file that must be right. Raises DataError with the first line that is wrong."""
+    poses, problems = read_listed_poses(path)
+    if problems:
+        raise DataError(str(problems[0]))
+    return poses
+
+
+def read_listed_poses(path: Path) -> tuple[dict[str, Pose], list[Problem]]:
+    """Lines `name qw qx qy qz tx ty tz`, cam_from_world. Returns poses by name, and the lines that are wrong.
+
+    Raises DataError when the file is missing.
+    """
     poses: dict[str, Pose] = {}
+    problems: list[Problem] = []
     for where, line in _lines(path):
         fields = line.rsplit(None, 7)
         try:
@@ -97,11 +109,11 @@ def read_poses(path: Path) -> dict[str, Pose]:
                 raise ValueError("wanted `name qw qx qy qz tx ty tz`")
             numbers = [float(value) for value in fields[1:]]
             if fields[0] in poses:
-                raise ValueError("the name is there twice")
+                raise ValueError("the name is there twice; the first line counts")
             poses[fields[0]] = Pose.from_quaternion(numbers[:4], numbers[4:])
         except ValueError as error:
-            raise DataError(f"{where}: not a pose ({error}): '{line}'") from None
-    return poses
+            problems.append(Problem(where, f"not a pose ({error}): '{line}'"))
+    return poses, problems
 
 
 def read_positions(path: Path) -> tuple[dict[str, GpsPosition], list[Problem]]:

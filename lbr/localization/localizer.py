@@ -31,6 +31,8 @@ from lbr.matching.nearest import NearestSettings
 from lbr.parallel import num_cores, single_blas_thread
 from lbr.types import Candidates, LocalFeatures, Localization, Matches, PoseEstimate, Status
 
+NO_KEYPOINTS = "no keypoints in the image"  # a query's reason: nothing is wrong with what it came with
+
 
 class LocalizationSettings(SearchSettings):
     matcher: MatcherConfig = NearestSettings(ratio=0.8)
@@ -157,7 +159,7 @@ class Localizer:
     def _unusable(self, features: LocalFeatures, camera: Camera) -> str | None:
         width = self.scene.descriptors.shape[1]
         if not len(features):
-            return "no keypoints in the image"
+            return NO_KEYPOINTS
         if features.descriptors.shape[1] != width:
             return (
                 f"descriptors of {features.descriptors.shape[1]} numbers, the map's have {width}: another local feature"

@@ -14,11 +14,16 @@ from lbr.errors import DataError
 from lbr.evaluation import AlignmentSettings
 from lbr.geometry.consensus import AlignedGroup, Tolerance, find_groups
 from lbr.geometry.pose import Pose
-from lbr.io.text_lists import read_poses
+from lbr.io.text_lists import read_listed_poses
 from lbr.mapping.map import Map, open_map
 from lbr.mapping.sfm import SfmSettings
 from lbr.pipeline.results import poses_of
 from lbr.pipeline.stage import Context
+
+UNALIGNED = (
+    "the map was made by structure from motion, in a frame of its own, and no pose of a db image is known to "
+    "align it with: set dataset.reference to a COLMAP model, or add db images to dataset.ground_truth"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +136,9 @@ def alignment_of(context: Context) -> Alignment | None:
         return None
     reference = reference_poses(context)
     if not reference:
-        raise DataError(
-            "the map was made by structure from motion, in a frame of its own, and no pose of a db image is known to "
-            "align it with: set dataset.reference to a COLMAP model, or add db images to dataset.ground_truth"
-        )
+        raise DataError(UNALIGNED)
     return align_map(open_map(context.workspace.map), reference, context.config.evaluation.alignment)
 
 
 def _db_poses(truth: Path | None, names: set[str]) -> dict[str, Pose]:
-    return {} if truth is None else {name: pose for name, pose in read_poses(truth).items() if name in names}
+    return {} if truth is None else {name: pose for name, pose in read_listed_poses(truth)[0].items() if name in names}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lbr.errors import DataError
 from lbr.io.files import remove, write_text
-from lbr.io.text_lists import write_poses
+from lbr.io.text_lists import Problem, write_poses
 from lbr.localization.cameras import shared_cameras
+from lbr.localization.localizer import NO_KEYPOINTS
 from lbr.mapping.georeference import Georeference
 from lbr.parallel import num_cores
 from lbr.pipeline.calibrating import Again, LocalizeAgain, calibrated_text, with_cameras_of_queries
@@ -61,11 +62,17 @@ def _pack(
     make_parts(work, again, LocalizeAgain(single), context, "localize again")
     records |= {record["query"]: record for key in again for record in _records(work, key)}
     _write_results(context, [on_earth(records[query.name], places) for query in context.dataset.queries], bool(places))
-    known = problems_of(context.workspace.query_features)
-    work.problems.extend(problem for problem in known if problem not in work.problems)
+    known = [p for p in problems_of(context.workspace.query_features) if p not in work.problems]
+    work.problems += [*known, *_unusable(records.values(), {problem.what for problem in known})]
     statuses = Counter(record["status"] for record in records.values())
     told = ", ".join(f"{statuses[s]} {s}" for s in Status)
     return f"{len(records)} queries: {told}{calibrated_text(again)}"
+
+
+def _unusable(records: Iterable[Mapping[str, Any]], known: Container[str]) -> list[Problem]:
+    """Queries that were compared with nothing though they show something: what they came with is wrong."""
+    alone = (r for r in records if r["status"] == Status.FAILED and not r["tried"] and r["query"] not in known)
+    return [Problem(r["query"], r["reason"]) for r in alone if r["reason"] != NO_KEYPOINTS]
 
 
 def _records(work: Making, key: str) -> list[dict[str, Any]]:

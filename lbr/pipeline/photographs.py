@@ -16,7 +16,7 @@ from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import atomic_path
 from lbr.io.images import SUFFIXES, copy_upright, is_turned, list_images
 from lbr.io.labels import sharing_label_image
-from lbr.io.text_lists import Problem, read_poses, read_query_list
+from lbr.io.text_lists import Problem, read_listed_poses, read_query_list
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _posed(found: Photographs, path: Path) -> Photographs:
     if path.is_dir():
         cameras, listed = posed_cameras(read_model(path))
     else:
-        listed = read_poses(path)
+        listed, wrong = read_listed_poses(path)
+        found = replace(found, problems=(*found.problems, *wrong))
     known_as = {name: given for name in found.files if (given := _name_in(name, listed))}
     cameras = {n: cameras[g] for n, g in known_as.items() if g in cameras} | dict(found.cameras)
     posed = replace(found, cameras=cameras, poses={name: listed[given] for name, given in known_as.items()})

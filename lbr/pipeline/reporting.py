@@ -58,6 +58,7 @@ def make_report(context: Context) -> list[Report]:
             alignment=alignment.describe() if alignment else (),
         )  # fmt: skip
         if scored:
+            inputs = replace(inputs, problems=[*inputs.problems, *scored.problems])
             inputs = with_truth(inputs, scored.truth, alignment, reference_poses(context))
         if workspace.query_predictions.is_file():
             predictions = files.enter_context(PredictionFile(workspace.query_predictions))

@@ -22,18 +22,28 @@ from lbr.evaluation import (
 )  # fmt: skip
 from lbr.geometry.pose import Pose
 from lbr.io.files import write_text
-from lbr.io.text_lists import read_poses
+from lbr.io.text_lists import Problem, read_listed_poses
 from lbr.pipeline.aligning import Alignment
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
 
 
 class Scored(NamedTuple):
-    """A run beside the truth: the true poses of its queries, the errors, and the scores by condition."""
+    """A run beside the truth: the true poses of its queries, the errors, and the scores by condition. problems: lines
+    of the truth that are none."""
 
     truth: dict[str, Pose]
     errors: PoseErrors
     scores: dict[str, PoseScores]
+    problems: tuple[Problem, ...] = ()
+
+
+class Evaluation(NamedTuple):
+    """path: where the scores are; text: what they are; problems: what could not be scored."""
+
+    path: Path | None
+    text: str
+    problems: tuple[Problem, ...] = ()
 
 
 def score(
@@ -44,21 +54,21 @@ def score(
 
     Raises DataError when there is no truth, or it shares no query with the run.
     """
-    true_poses = _truth_of(records, truth)
+    true_poses, problems = _truth_of(records, truth)
     errors = pose_errors(alignment.estimates(records) if alignment else poses_of(records), true_poses)
     conditions = {r["query"]: r["condition"] for r in records}
-    return Scored(true_poses, errors, score_by_condition(errors, conditions, settings.thresholds))
+    return Scored(true_poses, errors, score_by_condition(errors, conditions, settings.thresholds), tuple(problems))
 
 
 def evaluate(
     workspace: Workspace, truth: Path | None, settings: EvaluationSettings, alignment: Alignment | None = None
-) -> tuple[Path, str]:
-    """Score a run and write report.json and report.md; the report's path and its text.
+) -> Evaluation:
+    """Score a run and write report.json and report.md.
 
     Raises DataError when the run was not localized, there is no truth, or it shares no query with the run.
     """
     records = read_localizations(workspace.localizations)
-    _, errors, scores = score(records, truth, settings, alignment)
+    _, errors, scores, problems = score(records, truth, settings, alignment)
     statuses, seconds = Counter(r["status"] for r in records), _median_seconds(records)
     report = {
         "run": workspace.run, "thresholds": settings.thresholds, "truth": str(truth),
@@ -83,7 +93,7 @@ def evaluate(
         report["alignment"] = _alignment_json(alignment, records)
     write_text(workspace.report, json.dumps(report, indent=1))
     write_text(workspace.report.with_suffix(".md"), text)
-    return workspace.report, text
+    return Evaluation(workspace.report, text, problems)
 
 
 def compare_runs(
@@ -94,15 +104,18 @@ def compare_runs(
     return _comparison_text(a.run, b.run, compare(before, after, settings.thresholds), settings)
 
 
-def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> dict[str, Pose]:
-    """True poses of the queries of a run. Raises DataError when there are none."""
+def _truth_of(records: Sequence[Mapping[str, Any]], truth: Path | None) -> tuple[dict[str, Pose], list[Problem]]:
+    """True poses of the queries of a run, and the lines that are none. Raises DataError when there are no poses."""
     if truth is None:
         raise DataError("there are no true poses to evaluate with: set dataset.ground_truth")
-    known = read_poses(truth)
+    known, problems = read_listed_poses(truth)
     found = {r["query"]: known[r["query"]] for r in records if r["query"] in known}
     if not found:
-        raise DataError(f"{truth}: has the true pose of none of the {len(records)} queries (names must be equal)")
-    return found
+        first = f"; {problems[0]}" if problems else ""
+        raise DataError(
+            f"{truth}: has the true pose of none of the {len(records)} queries (names must be equal{first})"
+        )
+    return found, problems
 
 
 def _errors_over_stated(

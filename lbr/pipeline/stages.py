@@ -6,7 +6,7 @@ A new one is a function `Context -> list[Report]` of 20..40 lines in a module of
 from __future__ import annotations
 
 from lbr.errors import ConfigError
-from lbr.pipeline.aligning import needs_alignment, reference_poses
+from lbr.pipeline.evaluating import why_not_poses
 from lbr.pipeline.features import extract
 from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
@@ -60,12 +60,8 @@ def left_out(context: Context) -> dict[str, str]:
         reasons["georeference"] = "georeference.enabled=never"
     if not dataset.queries:
         reasons |= dict.fromkeys(("localize", "evaluate", "report"), "the dataset has no queries")
-    elif dataset.truth is None:
-        reasons["evaluate"] = "the dataset has no true poses (dataset.ground_truth) to compare with"
-    elif needs_alignment(context) and not reference_poses(context):
-        reasons["evaluate"] = (
-            "the map has a frame of its own, and no pose of a db image is known to align it with (dataset.reference)"
-        )
+    elif (lacking := why_not_poses(context)) and (context.makes_labels or dataset.labels.truth is None):
+        reasons["evaluate"] = lacking
     return reasons
 
 

@@ -39,6 +39,14 @@ def test_without_a_query_folder_there_are_no_queries(scene: RenderedScene):
 def test_without_a_truth_there_is_none(own_scene: Path):
     (own_scene / "gt.txt").unlink()
     assert load(own_scene).truth is None and load(own_scene, ground_truth=None).truth is None
+    assert load(own_scene).problems == ()
+
+
+def test_a_truth_that_is_named_and_not_there_is_a_problem(own_scene: Path):
+    found = load(own_scene, ground_truth=Path("poses.txt"))
+    assert found.truth is None
+    assert [p.what for p in found.problems] == [str(own_scene / "poses.txt")]
+    assert "relative to dataset.root" in found.problems[0].why
 
 
 def test_without_a_model_cameras_are_guessed_or_from_exif(own_scene: Path):

@@ -9,6 +9,7 @@ from lbr.errors import DataError
 from lbr.geometry.camera import MODELS, Camera
 from lbr.geometry.pose import Pose
 from lbr.io.text_lists import (
+    read_listed_poses,
     read_names,
     read_pairs,
     read_poses,
@@ -153,3 +154,5 @@ def test_poses_round_trip_bit_for_bit(tmp_path: Path, quaternions: list, shift: 
 def test_what_is_no_pose_is_named_with_its_line(tmp_path: Path, line: str):
     with pytest.raises(DataError, match="list.txt:2: not a pose"):
         read_poses(written(tmp_path, f"good.jpg 1 0 0 0 1 2 3\n{line}\n"))
+    found, problems = read_listed_poses(tmp_path / "list.txt")
+    assert list(found) == ["good.jpg"] and len(problems) == 1

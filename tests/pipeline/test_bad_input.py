@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lbr.cli import main
-from lbr.io.text_lists import read_poses
+from lbr.io.text_lists import read_poses, write_query_list
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.workspace import Workspace
 from tests.synthetic import RenderedScene
@@ -142,6 +144,25 @@ def test_a_list_that_was_put_right_is_no_problem_any_more(own_scene: Path, run: 
     shutil.copy(scene.root / "queries.txt", own_scene / "queries.txt")
     code, said, results = run("run", "--overwrite")
     assert (code, said) == (0, []) and len(results) == 3
+
+
+@pytest.mark.usefixtures("done")
+def test_a_wrong_line_of_the_truth_is_a_problem_and_the_rest_is_scored(own_scene: Path, run: Callable, tmp_path: Path):
+    lines = (own_scene / "gt.txt").read_text().splitlines()
+    (own_scene / "gt.txt").write_text("\n".join([f"{lines[0]}x", *lines[1:]]))
+    code, said, results = run("run")
+    assert code == 1 and len(said) == 1 and "gt.txt:1: not a pose" in said[0]
+    scores = json.loads((tmp_path / "work/runs/default/report.json").read_text())["scores"]
+    assert sum(s["num"] for c, s in scores.items() if c == "all" or len(scores) == 1) == len(results) - 1
+
+
+@pytest.mark.usefixtures("done")
+def test_a_query_of_another_size_than_its_list_says_is_a_problem(own_scene: Path, run: Callable, scene: RenderedScene):
+    camera = scene.camera
+    cameras = dict.fromkeys(scene.queries, camera) | {FIRST: replace(camera, width=camera.width + 2)}
+    write_query_list(own_scene / "queries.txt", cameras)
+    code, said, results = run("localize", "run=other")
+    assert code == 1 and len(said) == 1 and f"{FIRST}: the image is " in said[0] and "correct the query list" in said[0]
 
 
 @pytest.mark.usefixtures("done")

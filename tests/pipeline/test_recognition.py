@@ -110,6 +110,19 @@ def test_scores_by_ranking_and_condition(whole: Path):
     assert "| published | night |" in (whole.parent / "work/recognition.md").read_text()
 
 
+def test_evaluate_has_the_scores_of_recognition(own: Path, capsys: pytest.CaptureFixture):
+    """Also where no pose is known; what cannot be scored is a problem."""
+    assert run("evaluate", own) == 0
+    said = capsys.readouterr().out
+    assert "recognition.json" in said and "Poses are not scored: the dataset has no true poses" in said
+    assert "| evidence | day | 1 |" in said and "| published | night | 1 |" in said
+    for name in QUERIES:
+        (own.parent / "truth" / name).with_suffix(".png").write_bytes(b"no image")
+    assert run("evaluate", own) == 1 and "scores of recognition: " in capsys.readouterr().err
+    assert run("evaluate", own, "dataset.ground_truth_labels=null") == 2
+    assert "there is nothing to evaluate with" in capsys.readouterr().err
+
+
 def test_reuse_and_stale(own: Path, capsys: pytest.CaptureFixture):
     for verb in ("train", "recognise"):  # the copy's paths are others, so its inputs are
         assert run(verb, own) == 2

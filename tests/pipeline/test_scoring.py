@@ -35,7 +35,7 @@ def evaluated(
     lines = [json.dumps(localization_to_json(result, metres_per_unit=units)) for result in results]
     workspace.localizations.write_text("\n".join(lines))
     write_poses(folder / "gt.txt", {r.query: Pose(np.eye(3), np.array([0.06, 0, 0])) for r in results})
-    path, text = evaluate(workspace, folder / "gt.txt", EvaluationSettings(), alignment)
+    path, text, _ = evaluate(workspace, folder / "gt.txt", EvaluationSettings(), alignment)
     return json.loads(path.read_text()), text
 
 

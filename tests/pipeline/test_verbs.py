@@ -248,11 +248,13 @@ def test_pairs_of_covisibility_of_a_model_without_points_are_said(config: Path, 
     assert "has no points, so no covisibility" in capsys.readouterr().err
 
 
-def test_candidates_of_a_list(copied: Path, tmp_path: Path, scene: RenderedScene):
+def test_candidates_of_a_list(copied: Path, tmp_path: Path, scene: RenderedScene, capsys: pytest.CaptureFixture):
+    """A query that the list leaves out is a problem, and the others are localized."""
     lines = [f"{query}\t{db}\n" for query in scene.queries[:2] for db in scene.db[:3]]
     (tmp_path / "candidates.txt").write_text("".join(lines))
     override = f"candidates={{name: list, path: {tmp_path}/candidates.txt}}"
-    assert main(["localize", "--config", str(copied), override, "run=listed"]) == 0
+    assert main(["localize", "--config", str(copied), override, "run=listed"]) == 1
+    assert f"problem: {scene.queries[2]}: " in capsys.readouterr().err
     records = read_localizations(copied.parent / "work/runs/listed/localizations.jsonl")
     assert [r["status"] for r in records] == ["refined", "refined", "failed"]
     assert [set(r["tried"]) for r in records] == [set(scene.db[:3]), set(scene.db[:3]), set()]
