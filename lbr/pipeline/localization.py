@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,13 @@ def _pack(
     again = _again(context, records)
     make_parts(work, again, LocalizeAgain(single), context, "localize again")
     records |= {record["query"]: record for key in again for record in _records(work, key)}
-    _write_results(context, [on_earth(records[query.name], places) for query in context.dataset.queries], bool(places))
+    placed = [on_earth(records[query.name], places) for query in context.dataset.queries]
+    unlike = _write_results(context, placed, bool(places))
     known = [p for p in problems_of(context.workspace.query_features) if p not in work.problems]
     work.problems += [*known, *_unusable(records.values(), {problem.what for problem in known})]
     statuses = Counter(record["status"] for record in records.values())
     told = ", ".join(f"{statuses[s]} {s}" for s in Status)
-    return f"{len(records)} queries: {told}{calibrated_text(again)}"
+    return f"{len(records)} queries: {told}{calibrated_text(again)}{unlike}"
 
 
 def _unusable(records: Iterable[Mapping[str, Any]], known: Container[str]) -> list[Problem]:
@@ -88,14 +89,25 @@ def _again(context: Context, records: Mapping[str, dict[str, Any]]) -> dict[str,
     return with_cameras_of_queries(dataset.queries, records, dataset.images)
 
 
-def _write_results(context: Context, records: Sequence[dict[str, Any]], is_on_earth: bool) -> None:
+def _write_results(context: Context, records: Sequence[dict[str, Any]], is_on_earth: bool) -> str:
+    """Writes the files of a run; says which names in them are not as the benchmark's server wants them."""
     workspace, dataset = context.workspace, context.dataset
+    names = result_names((record["query"] for record in records), dataset.result_name)
     write_text(workspace.localizations, "".join(f"{json.dumps(record)}\n" for record in records))
     for path in workspace.positions:
         remove(path)
     if is_on_earth:
         write_positions(*workspace.positions, records)
-    write_poses(workspace.poses, {dataset.result_name(n): pose for n, pose in poses_of(records).items()})
+    write_poses(workspace.poses, {names[query]: pose for query, pose in poses_of(records).items()})
+    whole = sum(name == query != dataset.result_name(query) for query, name in names.items())
+    return f"; {whole} of them by their whole names in poses.txt, as others have the same short one" if whole else ""
+
+
+def result_names(names: Iterable[str], short: Callable[[str], str]) -> dict[str, str]:
+    """Of queries the names in poses.txt: `short`, as a benchmark's server wants them, where no other has the same."""
+    wanted = {name: short(name) for name in names}
+    count = Counter(wanted.values())
+    return {name: one if count[one] == 1 else name for name, one in wanted.items()}
 
 
 def _recipe(context: Context, on_earth_too: bool) -> Recipe:

@@ -1,10 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lbr.cli import main
+from lbr.features.daynight import SHIPPED
 from lbr.io.features_file import write_hloc_features
+from lbr.io.labels import write_mask, write_vocabulary
+from lbr.io.predictions_file import prediction_to_arrays, write_predictions
 from lbr.pipeline.workspace import Workspace
+from lbr.retrieval.index import build_index, write_index
+from lbr.types import InstancePrediction, InstanceVocabulary
 from tests.io.test_features_file import features
 from tests.synthetic import RenderedScene
 
@@ -62,3 +68,37 @@ def test_of_nothing_known_is_one_clear_line(tmp_path: Path, name: str, content: 
 def test_of_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["info", str(tmp_path)]) == 2
     assert "no usable COLMAP model" in capsys.readouterr().err
+
+
+def test_of_a_workspace_and_a_run(finished: Workspace, capsys: pytest.CaptureFixture):
+    said = info(finished.root, capsys).splitlines()
+    assert any(line.split()[:2] == ["extract", "features-db.h5:"] for line in said) and said[-1] == "runs: default"
+    assert info(finished.run_folder, capsys).startswith("3 queries: 3 refined")
+
+
+def test_of_lists(finished: Workspace, scene: RenderedScene, capsys: pytest.CaptureFixture):
+    assert "list of 3 queries, 3 of them with intrinsics; 0 lines" in info(scene.root / "queries.txt", capsys)
+    assert "list of 3 poses" in info(finished.poses, capsys)
+    assert "list of 21 pairs\nmade by `lbr pairs`" in info(finished.pairs, capsys)
+
+
+def test_of_a_checkpoint(capsys: pytest.CaptureFixture):
+    said = info(SHIPPED.with_name("town-aachen.pt"), capsys)
+    assert "network deeplabv3p on resnet18, 48 instances" in said and "held_out_accuracy" in said
+
+
+def test_of_what_recognition_made(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Predictions, label images, an index."""
+    prediction = InstancePrediction(
+        np.ones((4, 6, 2), np.int32), np.full((4, 6, 2), 0.5, np.float32), np.zeros(3, np.float32),
+        np.ones(8, np.float32), (60, 40),
+    )  # fmt: skip
+    write_predictions(tmp_path / "p.h5", [("a.jpg", prediction_to_arrays(prediction))], "digest")
+    said = info(tmp_path / "p.h5", capsys)
+    assert "predictions of 1 images, 2 instances, 2 ranks on 6x4 cells, global feature of 8" in said
+    vocabulary = InstanceVocabulary(np.array([0, 255, 65280]), np.array([0, 1, 2]))
+    write_mask(tmp_path / "labels/a.png", np.array([[0, 1]]), vocabulary)
+    write_vocabulary(tmp_path / "labels/vocabulary.txt", vocabulary)
+    assert "1 images, labelled with 2 instances" in info(tmp_path / "labels", capsys)
+    write_index(tmp_path / "index", build_index({"a.jpg": {1: 0.5}, "b.jpg": {1: 0.2, 2: 0.7}}, {}, 3, 0.0))
+    assert "index of 2 instances in 2 images, an instance in 1 to 2" in info(tmp_path / "index", capsys)

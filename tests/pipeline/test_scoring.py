@@ -12,6 +12,7 @@ from lbr.geometry.pose import Pose
 from lbr.geometry.similarity import Similarity
 from lbr.io.text_lists import write_poses
 from lbr.pipeline.aligning import Alignment
+from lbr.pipeline.localization import result_names
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.scoring import evaluate
 from lbr.pipeline.workspace import Workspace
@@ -60,3 +61,10 @@ def test_what_is_stated_in_units_of_the_map_is_told_by_its_alignment(tmp_path: P
     report, text = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=Alignment((group,), (0,), (), 0))
     assert report["error_over_stated_std"] == {"num": 1, "median": pytest.approx(1.5)}
     assert "what the map itself is off by is not in it" in text
+
+
+def test_queries_with_one_short_name_keep_their_whole_ones():
+    """A line of poses.txt for each, also where a day's and a night's photograph are called the same."""
+    names = ["query/day/a.jpg", "query/night/a.jpg", "query/night/b.jpg"]
+    found = result_names(names, lambda name: name.split("/")[-1])
+    assert found == {names[0]: names[0], names[1]: names[1], names[2]: "b.jpg"}
