@@ -199,7 +199,7 @@ def _add_images(sub: argparse.ArgumentParser, verb: str) -> None:
     if verb == "remove":
         sub.add_argument("--images", nargs="+", required=True, metavar="NAME", help="names, patterns, or a list's path")
         return
-    what = "a folder of photographs, or a list: `name MODEL width height params...` or `name` per line"
+    what = "a photograph, a folder of them, or a list: `name MODEL width height params...` or `name` per line"
     sub.add_argument("--images", type=Path, required=True, metavar="PATH", help=what)
     given = "their poses: a list `name qw qx qy qz tx ty tz`, or a COLMAP model; without, they are localized in the map"
     sub.add_argument("--poses", type=Path, metavar="PATH", help=given)

@@ -5,6 +5,8 @@ With mapping and localization/pnp this is the only place that knows pycolmap; it
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,14 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, xyzw_to_wxyz
 from lbr.io.files import atomic_path
 
+
+def _give_back_sigterm() -> None:
+    """The log library of pycolmap takes the signal as it loads, to print a stack, which nobody has a use for."""
+    if threading.current_thread() is threading.main_thread():  # signals are set from there alone
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+
+
+_give_back_sigterm()
 pycolmap.logging.minloglevel = 2  # errors only; our own messages say what a user needs
 
 Reconstruction = pycolmap.Reconstruction  # for signatures elsewhere

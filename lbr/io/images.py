@@ -152,7 +152,9 @@ def list_others(root: Path, folder: str = ".") -> list[str]:
 def _list_files(root: Path, folder: str) -> list[str]:
     if not (root / folder).is_dir():
         raise DataError(f"{root / folder}: no such folder of images")
-    found = (path.relative_to(root) for path in (root / folder).rglob("*") if path.is_file())
+    # a link to a file that is not there is one that cannot be read: who reads it says so
+    paths = (p for p in (root / folder).rglob("*") if p.is_file() or (p.is_symlink() and not p.exists()))
+    found = (path.relative_to(root) for path in paths)
     return sorted(
         path.as_posix() for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.parts)
     )

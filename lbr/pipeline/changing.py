@@ -7,6 +7,7 @@ from dataclasses import replace
 from lbr.errors import DataError
 from lbr.mapping.georeference import read_georeferences
 from lbr.mapping.map import Map, open_map
+from lbr.pipeline.features import check_feature
 from lbr.pipeline.geography import is_unplaced
 from lbr.pipeline.georeference import georeference_map
 from lbr.pipeline.indexing import make_index
@@ -16,11 +17,14 @@ from lbr.pipeline.stage import Context, Report, identities, made
 
 
 def map_to_change(context: Context) -> Map:
-    """Raises DataError when the workspace has no map yet, StaleOutput when it is not of this configuration."""
+    """Raises DataError when the workspace has no map yet, or one of another local feature, StaleOutput when the map is
+    not of this configuration."""
     identities(context.workspace.map)
     if not reconstruct(replace(context, overwrite=False))[0].reused:
         raise DataError(f"{context.workspace.map}: was not whole, and was made again just now; look at it first")
-    return open_map(context.workspace.map)
+    scene = open_map(context.workspace.map)
+    check_feature(context, scene)
+    return scene
 
 
 def is_on_earth(context: Context) -> bool:

@@ -53,6 +53,8 @@ def extend(context: Context, images: Path, poses: Path | None = None) -> list[Re
             f"{poses}: the map has {scene.num_places} places, each in a frame of its own, and these poses could be of "
             "any; leave --poses out, and the photographs are localized"
         )
+    if poses is None and context.uses_instances:  # they are searched for by what is recognised in them
+        identities(workspace.db_predictions, workspace.index)
     found = find_photographs(context.dataset.image_root, images, poses, set(scene.names))
     work = Extension(context, found, Workspace(workspace.staging))
     problems = [*found.problems, *_prepare(work)]
@@ -92,7 +94,11 @@ def _prepare(work: Extension) -> list[Problem]:
             source = MaskSource(None, predictions, load_vocabulary(context), minimum)
             favoured = source, context.dump("labelling"), identities(predictions)
     report = extract_images(context, work.staging.query_features, work.images, names, favoured)
-    return [*problems, *report.problems]
+    copies = {name: str(work.images.path(name)) for name in names}
+    return [  # of the user's own files, not of our copies
+        Problem(p.what, p.why.replace(copies[p.what], str(files[p.what]))) if p.what in copies else p
+        for p in (*problems, *report.problems)
+    ]
 
 
 def _grown(work: Extension, scene: Map) -> tuple[Map, Fresh, int, list[Problem]]:

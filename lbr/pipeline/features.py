@@ -12,6 +12,7 @@ from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.images import ImageFolder
 from lbr.io.labels import vocabulary_digest
 from lbr.io.text_lists import Problem
+from lbr.mapping.map import Map
 from lbr.pipeline.stage import Context, Report, make_of_items, reused, weights_digest
 from lbr.pipeline.vocabulary import load_own_vocabulary
 from lbr.pipeline.workers import ExtractImage, MaskSource
@@ -32,6 +33,18 @@ def extract(context: Context) -> list[Report]:
         return reports
     pool = POOL if context.favours_instances else 1
     return [*reports, extract_images(context, workspace.query_features, dataset.images, query_names, pool=pool)]
+
+
+def check_feature(context: Context, scene: Map) -> None:
+    """Raises DataError when the configuration has another local feature than a map was made with."""
+    mine, of_map = context.dump("extractor")["extractor"], dict(scene.extractor)
+    decide = (mine.keys() | of_map.keys()) - {"max_keypoints"}  # how many there are of a query is its own affair
+    differ = sorted(key for key in decide if mine.get(key) != of_map.get(key))
+    if of_map and differ:
+        raise DataError(
+            f"{context.workspace.map}: made with another local feature than the configuration has "
+            f"(extractor.{differ[0]}: {of_map.get(differ[0])}, not {mine.get(differ[0])})"
+        )
 
 
 def extract_images(

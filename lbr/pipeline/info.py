@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from lbr.errors import DataError
 from lbr.io.colmap import read_model
 from lbr.io.features_file import FeatureFile
 from lbr.io.h5_file import open_h5
+from lbr.io.images import SUFFIXES
 from lbr.io.labels import read_vocabulary
 from lbr.io.matches_file import FORMAT as MATCHES
 from lbr.io.matches_file import MatchFile
@@ -23,6 +24,11 @@ from lbr.pipeline.georeference import describe as describe_place
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.workspace import Workspace, read_manifest
 from lbr.retrieval.index import open_index
+
+UNKNOWN = (
+    "nothing that info knows (a workspace, an output of one, a COLMAP model, a list of queries, poses or pairs, a "
+    "checkpoint)"
+)
 
 
 def describe(path: Path) -> str:
@@ -59,8 +65,7 @@ def _of_file(path: Path) -> str:
         ".json": _describe_georeference, ".txt": _describe_list,
     }  # fmt: skip
     if path.suffix not in by_suffix:
-        known = "a workspace, an output of one, a COLMAP model, a list of queries or poses, a checkpoint"
-        raise DataError(f"{path}: nothing that info knows ({known})")
+        raise DataError(f"{path}: {UNKNOWN}")
     return by_suffix[path.suffix](path)
 
 
@@ -112,7 +117,7 @@ def _describe_checkpoint(path: Path) -> str:
 
 def _describe_georeference(path: Path) -> str:
     if path.name != georeference.FILE:
-        raise DataError(f"{path}: nothing that info knows; reports are read in a browser, or as the JSON they are")
+        raise DataError(f"{path}: {UNKNOWN}; scores are read as the JSON they are")
     lines = [describe_place(found) for found in georeference.read_georeferences(path.parent).values()]
     return "\n".join(lines) or "no place lies on earth"
 
@@ -129,7 +134,10 @@ def _describe_list(path: Path) -> str:
     try:
         return f"list of {len(read_pairs(path)):,} pairs"
     except DataError:
-        return f"list of {len(cameras)} names"
+        named = [name for name in cameras if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        if not named:
+            raise DataError(f"{path}: {UNKNOWN}") from None
+        return f"list of {len(named)} names of images"
 
 
 def _describe_h5(path: Path) -> str:

@@ -25,6 +25,7 @@ from lbr.io.text_lists import Problem
 from lbr.localization.log import Log
 from lbr.mapping.georeference import Georeference
 from lbr.parallel import num_cores
+from lbr.pipeline.features import check_feature
 from lbr.pipeline.geography import on_earth, places_on_earth
 from lbr.pipeline.localization import query_localizer
 from lbr.pipeline.photographs import Photographs, find_photographs
@@ -69,7 +70,7 @@ class Locator:
             identities(self.context.workspace.index)
             self._check_network()
         self.localizer.open()
-        self._check_feature()
+        check_feature(self.context, self.localizer.scene.map)
         _ = self._extractor, self._recognizer, self._places
 
     def locate(
@@ -140,16 +141,6 @@ class Locator:
             raise DataError(
                 f"{self.context.workspace.db_predictions}: made by another network than the configuration has; "
                 "run `lbr recognise --overwrite` and `lbr index --overwrite`"
-            )
-
-    def _check_feature(self) -> None:
-        mine, of_map = self.context.dump("extractor")["extractor"], dict(self.localizer.scene.map.extractor)
-        decide = (mine.keys() | of_map.keys()) - {"max_keypoints"}  # how many there are of a query is its own affair
-        differ = sorted(key for key in decide if mine.get(key) != of_map.get(key))
-        if of_map and differ:
-            raise DataError(
-                f"{self.context.workspace.map}: made with another local feature than the configuration has "
-                f"(extractor.{differ[0]}: {of_map.get(differ[0])}, not {mine.get(differ[0])})"
             )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -227,7 +228,7 @@ def _check_same(path: Path, sections: dict[str, Any], named: bool) -> None:
         if isinstance(dataset, dict) and all(dataset.get(key) == wanted[key] for key in ("root", "model")):
             raise ConfigError(
                 f"{path}: is about these photographs with other queries; name another --workspace, or localize "
-                f"yours in its map: lbr locate --config {path} QUERIES"
+                f"yours in its map: lbr locate --config {quote(str(path))} QUERIES"
             )
         raise ConfigError(f"{path}: is about other photographs; name another --workspace, or remove that file")
     if named and there.get("base") != sections["base"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -35,15 +35,21 @@ class Photographs:
 
 
 def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map: Collection[str] | None) -> Photographs:
-    """The photographs of a folder or of a list, with their poses from a list or a COLMAP model.
+    """One photograph, those of a folder or of a list, with their poses from a list or a COLMAP model.
 
-    Names are relative to the image root of the dataset for what lies below it; for another folder they begin with that
-    folder's own name. A list has lines `name MODEL width height params...` or `name`, of files below the image root or
-    beside the list. Files that are missing are problems, and so are clashes with the names of the map that they are to
-    be added to (None: to none), also of those that differ in the suffix alone.
+    Names are relative to the image root of the dataset for what lies below it; elsewhere they begin with the name of
+    the folder that is given, or that the photograph lies in. A list has lines `name MODEL width height params...` or
+    `name`, of files below the image root or beside the list. Files that are missing are problems, and so are clashes
+    with the names of the map that they are to be added to (None: to none), also of those that differ in the suffix
+    alone.
     Raises DataError when nothing is left.
     """
-    found = _of_folder(image_root, images) if images.is_dir() else _of_list(image_root, images)
+    if images.is_dir():
+        found = _of_folder(image_root, images, list_images(images))
+    elif images.suffix.lower() in SUFFIXES:
+        found = _of_folder(image_root, images.parent, [images.name])
+    else:
+        found = _of_list(image_root, images)
     if poses is not None:
         found = _posed(found, poses)
     clash = {} if in_map is None else _clashes(found.files, in_map)
@@ -51,7 +57,8 @@ def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map:
     found = found.without({**missing, **clash})
     if not found.files:
         first = f" (first: {found.problems[0]})" if found.problems else ""
-        raise DataError(f"{images}: no photograph to add{first}")
+        wanted = "in it" if in_map is None else "to add"
+        raise DataError(f"{images}: no photograph {wanted}{first}")
     return found
 
 
@@ -85,11 +92,11 @@ def _copy(source: Path, target: Path, turn: bool) -> None:
         shutil.copyfile(source, unfinished)
 
 
-def _of_folder(image_root: Path, folder: Path) -> Photographs:
+def _of_folder(image_root: Path, folder: Path, names: Sequence[str]) -> Photographs:
     root, folder = image_root.resolve(), folder.resolve()
     inside = folder.is_relative_to(root)
     prefix = folder.relative_to(root) if inside else Path(folder.name)
-    return Photographs({(prefix / name).as_posix(): folder / name for name in list_images(folder)})
+    return Photographs({(prefix / name).as_posix(): folder / name for name in names})
 
 
 def _of_list(image_root: Path, path: Path) -> Photographs:

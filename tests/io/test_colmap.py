@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +152,13 @@ def test_a_camera_that_is_none_of_ours_is_said_with_its_number():
     model.cameras[1].params = [500.0, 500.0, 320.0, 240.0, 0.1]
     with pytest.raises(DataError, match="camera 1 of the model: unknown camera model 'DIVISION'; known: "):
         posed_cameras(model)
+
+
+def test_a_process_that_is_ended_prints_nothing():
+    """Though the log library of pycolmap would print a stack."""
+    code = "import lbr.io.colmap, time; print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM and said == b""

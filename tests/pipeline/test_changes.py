@@ -203,6 +203,7 @@ def test_bad_photographs_are_listed_and_the_others_added(own: Path, capsys: pyte
             file.write(f"{name} {' '.join(_camera_line())}\n")
     assert extended(own) == 1
     told = capsys.readouterr().err
+    assert f"problem: broken.png: {new / 'broken.png'}: " in told, "the user's file, not our copy of it"
     for line in ("broken.png: ", "elsewhere.png: not localized in the map", "missing.png: ", "db/00.png: the map has"):
         assert told.count(f"problem: {line}") == 1, told
     assert "4 problem(s)" in told
@@ -268,7 +269,9 @@ def test_names_that_the_map_has_are_problems_also_with_another_suffix(tmp_path: 
     assert len(find_photographs(tmp_path / "images", tmp_path / "new", None, None).files) == 4
 
 
-@pytest.mark.parametrize("case", ["none localized", "none there", "no map", "no intrinsics", "stale map"])
+@pytest.mark.parametrize(
+    "case", ["none localized", "none there", "no map", "no intrinsics", "stale map", "other feature"]
+)
 def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: pytest.CaptureFixture):
     from lbr.io.images import write_image
 
@@ -285,6 +288,8 @@ def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: 
     elif case == "no intrinsics":
         (own / "new/list.txt").write_text("06.png\n")
         more, wanted = ["--poses", str(own / "new/poses.txt")], "a pose without intrinsics"
+    elif case == "other feature":
+        more, wanted = ["extractor.contrast_threshold=0.07"], "made with another local feature than the configuration"
     else:
         more, wanted = ["reconstruction.min_matches=20"], "was made with reconstruction.min_matches=15, now 20"
     before = None if case == "no map" else read_manifest(work(own).map)
@@ -292,6 +297,12 @@ def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: 
     assert wanted in capsys.readouterr().err
     if before:
         assert read_manifest(work(own).map) == before and "06.png" not in open_map(work(own).map).names
+
+
+def test_one_photograph_by_its_path(own: Path):
+    """Named, as those of a folder, after the folder it lies in."""
+    assert run(own, "extend", "--images", str(own / "new/06.png")) == 0
+    assert "new/06.png" in open_map(work(own).map).names
 
 
 def test_a_photograph_goes_to_the_place_it_was_localized_in(own: Path, capsys: pytest.CaptureFixture):
