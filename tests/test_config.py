@@ -166,6 +166,15 @@ def test_what_is_no_configuration_is_one_clear_line(tmp_path: Path, text: str):
     assert "c.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_section_that_is_there_twice_is_said(tmp_path: Path):
+    """The second would take the place of the first without a word."""
+    (tmp_path / "c.yaml").write_text(
+        "dataset: {name: folder, root: a}\nworkspace: w\ndataset: {name: folder, root: b}\n"
+    )
+    with pytest.raises(ConfigError, match=r"c.yaml: not YAML: 'dataset' is there twice .* line 3"):
+        load_config(tmp_path / "c.yaml")
+
+
 def test_a_missing_file_and_a_missing_base(tmp_path: Path):
     for path in (tmp_path / "none.yaml", write(tmp_path / "c.yaml", "base: none.yaml\n")):
         with pytest.raises(ConfigError, match=r"none.yaml: no such configuration file"):

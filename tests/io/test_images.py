@@ -173,6 +173,13 @@ def test_hidden_files_are_no_photographs(tmp_path: Path):
     assert list_images(tmp_path) == ["a.jpg"] and list_others(tmp_path) == []
 
 
+def test_a_link_to_nothing_is_listed_so_that_its_reader_can_say_so(tmp_path: Path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert list_images(tmp_path) == ["gone.jpg"]
+    with pytest.raises(DataError, match=r"gone.jpg: no such image"):
+        read_image(tmp_path / "gone.jpg")
+
+
 def test_resize_averages_and_keeps_what_fits():
     assert resize(RGB, (40, 30)) is RGB
     half = resize(RGB, (20, 15))

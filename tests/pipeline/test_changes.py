@@ -270,7 +270,7 @@ def test_names_that_the_map_has_are_problems_also_with_another_suffix(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "case", ["none localized", "none there", "no map", "no intrinsics", "stale map", "other feature"]
+    "case", ["none localized", "none there", "no map", "no intrinsics", "stale map", "other feature", "not recognised"]
 )
 def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: pytest.CaptureFixture):
     from lbr.io.images import write_image
@@ -288,6 +288,8 @@ def test_what_cannot_be_is_said_and_the_map_stays(own: Path, case: str, capsys: 
     elif case == "no intrinsics":
         (own / "new/list.txt").write_text("06.png\n")
         more, wanted = ["--poses", str(own / "new/poses.txt")], "a pose without intrinsics"
+    elif case == "not recognised":
+        more, wanted = ["candidates.name=progressive"], "predictions-db.h5: not there yet; run `lbr recognise` first"
     elif case == "other feature":
         more, wanted = ["extractor.contrast_threshold=0.07"], "made with another local feature than the configuration"
     else:
