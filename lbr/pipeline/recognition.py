@@ -23,7 +23,7 @@ from lbr.pipeline.workspace import (
     Making,
     Recipe,
     digest_files,
-    digest_paths,
+    digest_named,
     digest_photographs,
     making,
     open_parts,
@@ -84,8 +84,9 @@ def _training_recipe(context: Context, images: Sequence[LabelledImage], vocabula
         },
         **context.dump("seed"),
     }
-    paths = [path for item in images for path in (*item.images, item.mask)]
-    inputs = {"images": digest_paths(paths), "vocabulary": vocabulary_digest(vocabulary)}
+    # by names: a workspace that was moved, or copied, is the same
+    files = {f"{item.name} {k}": path for item in images for k, path in enumerate((item.mask, *item.images))}
+    inputs = {"images": digest_named(files), "vocabulary": vocabulary_digest(vocabulary)}
     if settings.training.start_from:
         inputs["start_from"] = digest_files([settings.training.start_from])
     return Recipe("train", config, inputs)

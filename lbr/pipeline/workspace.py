@@ -273,11 +273,6 @@ def digest_photographs(images: ImageFolder, names: Sequence[str]) -> str:
     return digest_text(f"{digest} turned: {turned}") if turned else digest
 
 
-def digest_paths(paths: Iterable[Path]) -> str:
-    """As `digest_images`, of files that share no root."""
-    return _digest_stats((str(path), path) for path in paths)
-
-
 def digest_named(paths: Mapping[str, Path]) -> str:
     """As `digest_images`, of files by any names."""
     return _digest_stats(paths.items())

@@ -124,16 +124,17 @@ def test_evaluate_has_the_scores_of_recognition(own: Path, capsys: pytest.Captur
 
 
 def test_reuse_and_stale(own: Path, capsys: pytest.CaptureFixture):
-    for verb in ("train", "recognise"):  # the copy's paths are others, so its inputs are
-        assert run(verb, own) == 2
-        assert run(verb, own, "--overwrite") == 0
-        capsys.readouterr()
+    """A copy of the whole, elsewhere, is reused; what another image or setting would change is not."""
+    for verb in ("train", "recognise"):
         assert run(verb, own) == 0
         assert "[reused]" in capsys.readouterr().out
     assert run("train", own, "recognition.training.epochs=3") == 2
     assert "recognition.training.epochs=2, now 3; pass --overwrite" in capsys.readouterr().err
     assert run("train", own, "recognition.training.workers=1") == 0, "how fast, not what"
     assert run("recognise", own, "recognition.prediction.top_k=2") == 2
+    os.utime(own.parent / "aachen/images" / DB[0])
+    assert run("train", own) == 2 and "was made from other images" in capsys.readouterr().err
+    assert run("train", own, "--overwrite") == 0 and run("train", own) == 0
 
 
 def test_two_processes_train_through_the_command_line(fresh: Path, capsys: pytest.CaptureFixture):
