@@ -113,8 +113,9 @@ class InstancePrediction:
 class RecognisedInstances:
     """The instances of a query in the order to try them, without the background.
 
-    instances: int32 [M]. scores: float64 [M], descending. areas: float64 [M], the share of the image that each is
-    expected to fill. feature: float32 [D], global feature, L2-normalised; D is 0 where there is none.
+    instances: int32 [M]. scores: float64 [M], descending: how surely each is there. areas: float64 [M], the share of
+    the image that each is expected to fill. feature: float32 [D], global feature, L2-normalised; D is 0 where there is
+    none.
     """
 
     instances: np.ndarray
@@ -126,6 +127,11 @@ class RecognisedInstances:
         m = len(self.instances)
         _check_shape("scores", self.scores, (m,))
         _check_shape("areas", self.areas, (m,))
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """float64 [M]: how surely how much of the image is of each; in no order."""
+        return self.scores * self.areas
 
 
 @dataclass(frozen=True, eq=False)

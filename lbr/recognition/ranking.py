@@ -22,17 +22,20 @@ class PublishedRanking(Settings):
 
 
 class EvidenceRanking(Settings):
-    """The sum over all cells, as a share of the image, of an instance's probability to the `power`, times the
-    classification head's probability to the `presence`.
+    """How surely an instance is there: (1 - presence) * sum p^power / (sum p^(power - 1) + stray) + presence * P.
 
-    With power 1 that is the area that it is expected to fill; more lets sure areas count more than large ones. A stray
-    cell is worth a cell, however sure. (presence is 0 as the second head made the order no better on the town.)
+    The sums are over all cells and ranks, as shares of the image; p is the instance's probability there. With power 2
+    the quotient is the mean probability over the area that the instance is expected to fill, and `stray` an area of
+    doubt beside it: a stray cell is worth next to nothing, however sure. P is the classification head's probability.
     """
 
     name: Literal["evidence"] = "evidence"
-    power: float = Field(default=2.0, gt=0)
-    presence: float = Field(default=0.0, ge=0)
-    min_score: float = Field(default=1e-5, ge=0, description="instances below it are not named")
+    power: float = Field(default=2.0, ge=1)
+    stray: float = Field(default=0.015, gt=0, description="share of the image")
+    presence: float = Field(default=0.1, ge=0, le=1)
+    min_evidence: float = Field(
+        default=1e-5, ge=0, description="instances whose sum of p^power is less, as a share of the image, are not named"
+    )
 
 
 RankingConfig = Annotated[PublishedRanking | EvidenceRanking, Field(discriminator="name")]
@@ -71,11 +74,15 @@ def _published(prediction: InstancePrediction, settings: PublishedRanking) -> np
 
 def _evidence(prediction: InstancePrediction, settings: EvidenceRanking) -> np.ndarray:
     """float64 [C], -inf for what is nowhere."""
-    weights = prediction.confidences.ravel().astype(np.float64) ** settings.power
-    score = np.bincount(prediction.ids.ravel(), weights, _num_classes(prediction)) / prediction.mask.size
-    present = np.clip(prediction.presence.astype(np.float64), 1e-3, 1)
-    score[: len(present)] *= present**settings.presence
-    return np.where(score >= max(settings.min_score, 1e-12), score, -np.inf)
+    p, classes = prediction.confidences.ravel().astype(np.float64), _num_classes(prediction)
+    ids, cells = prediction.ids.ravel()[p > 0], prediction.mask.size
+    p = p[p > 0]
+    evidence = np.bincount(ids, p**settings.power, classes) / cells
+    area = np.bincount(ids, p ** (settings.power - 1), classes) / cells
+    present = np.zeros(classes)
+    present[: len(prediction.presence)] = prediction.presence
+    score = (1 - settings.presence) * evidence / (area + settings.stray) + settings.presence * present
+    return np.where(evidence >= max(settings.min_evidence, 1e-12), score, -np.inf)
 
 
 def expected_areas(prediction: InstancePrediction) -> np.ndarray:

@@ -31,9 +31,7 @@ class ProgressiveCandidates(Settings):
 
     name: Literal["progressive"] = "progressive"
     max_instances: int = Field(default=10, ge=0, description="published k_rec: 30")
-    min_evidence: float = Field(
-        default=0.0, ge=0, le=1, description="instances with less than this share of the first one's are not tried"
-    )
+    min_evidence: float = Field(default=0.0, ge=0, le=1, description="of the most; one with less is not tried")
     images_per_step: int = Field(default=4, ge=1, description="of one instance, verified together; published k_can: 5")
     max_images: int = Field(default=200, ge=1, description="of all instances")
     feature: float = Field(default=1.0, ge=0)
@@ -113,9 +111,10 @@ def _in_turn(
     """Steps of the instances to try, without images yet. A look-alike has the evidence of its original: a network that
     takes the one for the other gives it none of its own."""
     first, had = slice(settings.max_instances), set[int]()
-    for instance, evidence in zip(query.instances[first].tolist(), query.scores[first].tolist(), strict=True):
-        if evidence < settings.min_evidence * query.scores[0]:
-            break
+    least = settings.min_evidence * query.evidence.max(initial=0)
+    for instance, evidence in zip(query.instances[first].tolist(), query.evidence[first].tolist(), strict=True):
+        if evidence < least:
+            continue
         had.add(instance)
         twin = index.alike_to(instance) if settings.look_alikes else None
         if twin is None or shown is None:

@@ -84,8 +84,8 @@ def test_nothing_to_score_is_said():
 
 def test_the_ranking_that_is_asked_for_is_scored():
     """A stray sure cell leads the published order alone."""
-    p = prediction([[2, 1, 1, 1, 1, 1, 1, 1]], [[0.99] + [0.8] * 7])
-    truth = np.array([[1] * 8])
+    p = prediction([[2] + [1] * 199], [[0.99] + [0.8] * 199])
+    truth = np.array([[1] * 200])
     assert [score_image(p, truth, r).rank for r in (EvidenceRanking(), PublishedRanking())] == [1, 2]
 
 

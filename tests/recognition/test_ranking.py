@@ -7,7 +7,7 @@ from lbr.recognition.masks import full_mask
 from lbr.recognition.ranking import EvidenceRanking, PublishedRanking, RankingConfig, expected_areas, rank_instances
 from lbr.types import InstancePrediction
 
-RANKINGS = [PublishedRanking(), EvidenceRanking(), EvidenceRanking(power=1, presence=0, min_score=0)]
+RANKINGS = [PublishedRanking(), EvidenceRanking(), EvidenceRanking(power=1, presence=0, min_evidence=0)]
 
 
 def prediction(
@@ -40,7 +40,7 @@ def test_the_published_score_by_hand():
 def test_a_stray_pixel_leads_the_published_order_and_not_ours():
     assert rank_instances(stray(), PublishedRanking())[0].tolist() == [5, 3]
     assert rank_instances(stray(), EvidenceRanking())[0].tolist()[0] == 3
-    assert rank_instances(stray(), EvidenceRanking(min_score=0))[0].tolist() == [3, 5]
+    assert rank_instances(stray(), EvidenceRanking(min_evidence=0))[0].tolist() == [3, 5]
 
 
 def test_expected_areas():
@@ -50,12 +50,24 @@ def test_expected_areas():
 
 
 def test_the_evidence_score_by_hand():
-    settings = EvidenceRanking(power=2, presence=0.5, min_score=0)
+    """Of 3: the mean probability over the area that it is expected to fill, with the doubt, and what the head says."""
     p = stray()
     p.presence[3] = 0.2
-    order, scores = rank_instances(p, settings)
-    wanted = (800 * 0.95**2 + 799 * 0.4**2 + 0.02**2 * 0) / 1600 * np.sqrt(0.2)
+    order, scores = rank_instances(p, EvidenceRanking(power=2, presence=0.1, stray=0.02, min_evidence=0))
+    evidence = (800 * 0.95**2 + 799 * 0.4**2) / 1600
+    area = (800 * 0.95 + 799 * 0.4) / 1600
+    wanted = 0.9 * evidence / (area + 0.02) + 0.1 * 0.2
     assert scores[order.tolist().index(3)] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_who_is_small_and_sure_comes_before_who_is_large_and_not():
+    """But not a few cells: their area is less than that of the doubt."""
+    ids, confidences = np.ones((20, 20, 1)), np.full((20, 20, 1), 0.5)
+    ids[:2], confidences[:2] = 2, 0.9
+    assert rank_instances(prediction(ids, confidences, 3), EvidenceRanking())[0].tolist() == [2, 1]
+    ids[:2], confidences[:2] = 1, 0.5
+    ids[0, :2], confidences[0, :2] = 2, 0.9
+    assert rank_instances(prediction(ids, confidences, 3), EvidenceRanking())[0].tolist() == [1, 2]
 
 
 def test_the_classification_head_and_the_surest_cells_decide_between_equal_areas():
@@ -63,7 +75,7 @@ def test_the_classification_head_and_the_surest_cells_decide_between_equal_areas
     ids[:5], ids[5:10] = 1, 2
     for presence, first in (([0, 0.1, 0.9], 2), ([0, 0.9, 0.1], 1)):
         p = prediction(ids, confidences, 3, np.array(presence))
-        assert rank_instances(p, EvidenceRanking(presence=0.25))[0].tolist() == [first, 3 - first]
+        assert rank_instances(p, EvidenceRanking())[0].tolist() == [first, 3 - first]
     confidences[:5] = 0.4
     confidences[:2] = 0.9  # as much in the sum, 2 x .9 + 3 x .4, but surer
     assert rank_instances(prediction(ids, confidences, 3), EvidenceRanking())[0].tolist() == [1, 2]

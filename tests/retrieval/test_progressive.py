@@ -96,7 +96,7 @@ def test_behind_a_step_comes_what_looks_like_anything_that_its_images_show():
     twins = replace(index_of(row, dict.fromkeys(row, 0.5)), alike=np.array([[4, 5], [2, 3]], np.int32))
     steps = list(progressive_search(twins, query_of({1: 0.6, 3: 0.2}), options(images_per_step=3)))
     assert [(s.source, "".join(s.names), "".join(s.doubts), s.evidence) for s in steps[:2]] == [
-        ("instance 1", "ab", "", 1.0), ("look-alikes of what stands there: 3, 5", "fgh", "ab", 1.0),
+        ("instance 1", "ab", "", 0.6), ("look-alikes of what stands there: 3, 5", "fgh", "ab", 0.6),
     ]  # fmt: skip
     assert [(s.source, "".join(s.names)) for s in steps[2:]] == [("instance 3", "fg"), ("global", "hi")]
     assert twins.alike_to_shown(np.array([0, 1])) == [3, 5] and twins.alike_to_shown(np.array([0, 2])) == []
@@ -120,9 +120,10 @@ def test_scores_are_the_likeness():
     assert [s for step in steps[:2] for s in step.scores] == pytest.approx([0.8, 0.7, 0.9, 0.6], abs=1e-3)
 
 
-def test_evidence_is_the_score_of_the_instance():
-    steps = progressive_search(STREET, query_of({2: 0.3, 1: 0.2}), options(images_per_step=2))
-    assert [step.evidence for step in steps] == [1.0, 0.5, 0.0]  # the last is of the fallback
+def test_evidence_is_how_surely_how_much_is_of_the_instance():
+    """Their order is by how surely alone."""
+    steps = progressive_search(STREET, query_of({2: 0.2, 1: 0.6}), options(images_per_step=2))
+    assert [step.evidence for step in steps] == [0.2, 0.5 * 0.6, 0.0]  # the last is of the fallback
 
 
 def test_a_step_is_made_when_it_is_asked_for():
@@ -144,10 +145,10 @@ def test_the_budget_of_instances():
 
 
 def test_instances_of_little_evidence_are_left_to_the_fallback():
-    query = query_of({2: 0.3, 1: 0.2, 3: 0.1})  # evidence 1, 0.75, 0.5
-    for least, last in ((0.5, ["instance 1", "instance 3"]), (0.6, ["instance 1"]), (1.0, [])):
+    query = query_of({2: 0.15, 1: 0.4, 3: 0.12})  # evidence 0.15, 0.75 * 0.4, 0.5 * 0.12
+    for least, tried in ((0.1, "213"), (0.3, "21"), (0.6, "1"), (1.0, "1")):
         found = search(STREET, query, images_per_step=2, min_evidence=least)
-        assert [source for source, _ in found if source != "global"] == ["instance 2", *last]
+        assert [source for source, _ in found if source != "global"] == [f"instance {i}" for i in tried]
         assert "f" in "".join(names for _, names in found), "an image of instance 3: by the fallback, if not by it"
 
 
