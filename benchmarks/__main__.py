@@ -22,6 +22,7 @@ BENCHMARKS = {
     "engines": "nearest-neighbour engines: numpy, torch, faiss, OpenCV",
     "town": "the embedded town: time, map, difficulty, twins",
     "recognition": "the network: time, size, and scores on the embedded town, by ranking and condition",
+    "ranking": "which instance is tried first, beside the published ranking, on 640 queries of two other walks",
     "augmentation": "what stylised copies and night made on the fly are worth: four short trainings, on the town",
     "labels": "instances made from images and poses alone, against the true masks; k-means beside it",
     "ablations": "what search, matching, refinement, keypoints and labels are worth, on the embedded town",
