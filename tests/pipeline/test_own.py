@@ -20,7 +20,8 @@ from lbr.io.text_lists import read_poses
 from lbr.pipeline.own import HELD_OUT, prepare, splits
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.workspace import Workspace
-from tests.street import CAMERA, row
+from tests.notebook import run_notebook
+from tests.street import CAMERA, Street, row
 from tests.synthetic import RenderedScene
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -234,14 +235,25 @@ def test_paths_and_overrides_are_told_apart(tmp_path: Path):
     assert (paths, overrides) == ([str(tmp_path / "a=b"), "queries"], ["extractor.max_keypoints=1024"])
 
 
-def test_from_a_folder_to_a_report_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture):
-    """Photographs of a street with poses, nothing else: labels, training, map, and poses of those held out."""
-    street, work = row(12), tmp_path / "work"
+SHORT = (
+    "recognition.training.epochs=6", "recognition.training.max_minutes=null", "parallel.workers=1",
+    "recognition.input_size=[96,96]",
+)  # fmt: skip
+
+
+def write_street(folder: Path) -> Street:
+    """Photographs of a street with their poses, nothing else."""
+    street = row(12)
     for name in street.poses:
-        write_image(tmp_path / "photos/images" / name, street.photograph(name)[0], quality=95)
-    write_model(tmp_path / "photos/sparse/0", build_model(dict.fromkeys(street.poses, CAMERA), street.poses))
-    short = ["recognition.training.epochs=6", "recognition.training.max_minutes=null", "parallel.workers=1"]
-    command = ["own", str(tmp_path / "photos"), "--workspace", str(work), *short, "recognition.input_size=[96, 96]"]
+        write_image(folder / "images" / name, street.photograph(name)[0], quality=95)
+    write_model(folder / "sparse/0", build_model(dict.fromkeys(street.poses, CAMERA), street.poses))
+    return street
+
+
+def test_from_a_folder_to_a_report_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Labels, training, map, and poses of those held out."""
+    street, work = write_street(tmp_path / "photos"), tmp_path / "work"
+    command = ["own", str(tmp_path / "photos"), "--workspace", str(work), *SHORT]
     assert main(command) == 0
     told = capsys.readouterr().out
     assert "12 photographs to map" in told and "with poses from sparse/0" in told and "minutes on this machine" in told
@@ -253,3 +265,11 @@ def test_from_a_folder_to_a_report_in_one_command(tmp_path: Path, capsys: pytest
     assert (work / "runs/default/report.html").is_file() and (work / "labels/instances.html").is_file()
     assert main(command) == 0
     assert capsys.readouterr().out.count("[reused]") >= 10, "the same command goes on from what is there"
+
+
+def test_the_notebook_does_the_same_step_by_step(tmp_path: Path):
+    write_street(tmp_path / "photos")
+    paths = {"LBR_PHOTOS": str(tmp_path / "photos"), "LBR_WORKSPACE": str(tmp_path / "work")}
+    told = run_notebook("own_photographs", {**paths, "LBR_OVERRIDES": " ".join(SHORT)})
+    assert "12 photographs to map" in told and "instances from" in told and "photographs compared (" in told
+    assert "refine: " in told, "the last cell localizes one photograph by itself"

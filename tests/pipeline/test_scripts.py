@@ -13,6 +13,7 @@ import pytest
 from lbr.cli import OTHERS, STAGES, main
 from lbr.config import load_config
 from lbr.io.text_lists import read_poses
+from tests.notebook import run_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"aachen": "aachen_v1.1", "robotcar": "RobotCar-Seasons"}
@@ -58,8 +59,10 @@ def test_the_scripts_run_on_the_tiny_town_with_another_root(tmp_path: Path, layo
     assert len(written) == sum(r["pose"] is not None for r in records)
     assert (work / "runs/default/report.html").stat().st_size > 10_000
     if layout == "aachen":
-        _run_the_tutorial(f"{ROOT / 'configs/aachen.yaml'} dataset.root={root} workspace={work} " + " ".join(SHORT)
-                          + f" dataset.ground_truth={tmp_path}/ground_truth/poses.txt")  # fmt: skip
+        truth = f"dataset.ground_truth={tmp_path}/ground_truth/poses.txt"
+        arguments = [str(ROOT / "configs/aachen.yaml"), f"dataset.root={root}", f"workspace={work}", *SHORT, truth]
+        told = run_notebook("tutorial", {"LBR_TUTORIAL": " ".join(arguments)})
+        assert "image/svg+xml" in told or "compared" in told
 
 
 @pytest.mark.parametrize("name", ["tutorial", "own_photographs"])
@@ -71,22 +74,6 @@ def test_notebooks_are_shipped_executed_and_small(name: str):
     assert path.stat().st_size < 1_500_000
     for cell in cells:
         compile("".join(cell["source"]), name, "exec")
-
-
-def _run_the_tutorial(arguments: str) -> None:
-    """notebooks/tutorial.ipynb on this scene; a cell that raises fails the test."""
-    nbclient = pytest.importorskip("nbclient", reason="the tutorial needs nbclient and ipykernel: pip install nbmake")
-    nbformat = pytest.importorskip("nbformat")
-    notebook = nbformat.read(ROOT / "notebooks" / "tutorial.ipynb", 4)
-    assert any(cell.get("outputs") for cell in notebook.cells), "it is shipped executed"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LBR_TUTORIAL", arguments)
-        patched.setenv("PYTHONPATH", str(ROOT))  # this checkout, whichever is installed
-        client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}})
-        client.execute()
-    assert any(
-        "image/svg+xml" in str(cell.get("outputs")) or "compared" in str(cell.get("outputs")) for cell in notebook.cells
-    )
 
 
 def _result_name(layout: str, name: str) -> str:
