@@ -143,7 +143,14 @@ def _ray(
     if not ray.is_initialized():
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
     task = ray.remote(num_cpus=1)(_limited)
-    yield from _in_order(lambda item: task.remote(function, item, threads), items, 2 * workers, ray.get)
+
+    def result(handle: Any) -> Result:
+        try:
+            return ray.get(handle)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # its text is that of a stack
+
+    yield from _in_order(lambda item: task.remote(function, item, threads), items, 2 * workers, result)
 
 
 def _limited(function: Callable[[Item], Result], item: Item, threads: int) -> Result:

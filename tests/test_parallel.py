@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from lbr.errors import ConfigError
 from lbr.parallel import ParallelSettings, parallel_map
 
 ROOT = Path(__file__).parents[1]
-BACKENDS = [(1, "threads"), (3, "threads"), (2, "processes")]
+NO_RAY = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install ray")
+BACKENDS = [(1, "threads"), (3, "threads"), (2, "processes"), pytest.param(2, "ray", marks=NO_RAY)]
 
 
 def square(number: int) -> int:

@@ -75,7 +75,7 @@ def robotcar(root: Path, model_at: str = "3D-models/sfm-sift") -> None:
 
 @pytest.mark.parametrize("model_at", ["3D-models/sfm-sift", "3D-models", "3D-models/all-merged"])
 def test_robotcar_by_any_of_its_spellings(tmp_path: Path, model_at: str):
-    """The rear camera alone, as published; without a list every other traverse's images, with the drive's intrinsics."""
+    """The rear camera alone, as published; without a list every other traverse, with the drive's intrinsics."""
     robotcar(tmp_path, model_at)
     found = load_robotcar(RobotCarSettings(root=tmp_path))
     assert found.problems == () and found.db_names == ["overcast-reference/rear/10.jpg"]
