@@ -30,7 +30,7 @@ STAGES = {
     "label": "label images of instances found in the map, where the dataset has none; a list to correct",
     "index": "which db images show which instance, and the instance of every observation of the map",
     "localize": "poses of the queries",
-    "evaluate": "scores against the true poses; --compare-with RUN pairs two runs",
+    "evaluate": "scores of poses and of recognition, where there is truth; --compare-with RUN pairs two runs",
     "report": "one HTML file: scores, curves, and every query with its pictures",
 }
 SCENES = {
@@ -47,7 +47,7 @@ CHANGES = {
 OTHERS = {
     "run": "all of these, in order; what is there already is reused",
     "config": "print the resolved configuration",
-    "info": "what is in a map, a feature or match file, or a result",
+    "info": "what is in a workspace, an output of it, a COLMAP model or a list",
 }
 AFTER = ("evaluate", "report")  # what follows the flow
 SHARDED = ("recognise", "extract", "match", "localize")  # their outputs are made of many items
@@ -91,51 +91,62 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, text in {**STAGES, **CHANGES, **SCENES, **OTHERS}.items():
+    special = {"info": _add_info, "own": _add_own, "locate": _add_locate, "export": _add_export}
+    texts = {**STAGES, **CHANGES, **SCENES, **OTHERS, "own": OWN, "locate": LOCATE, "export": EXPORT}
+    for verb, text in texts.items():
         sub = verbs.add_parser(verb, help=text, description=text, epilog=EPILOG,
                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-        if verb == "info":
-            sub.add_argument("path", type=Path)
-            sub.set_defaults(handle=_info)
-            continue
-        sub.add_argument("--config", type=Path, required=True, metavar="FILE")
-        sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-        handles = {"config": _print_config, "run": _run_flow, **dict.fromkeys(CHANGES, _change_map)}
-        sub.set_defaults(handle=handles.get(verb, _run_stage))
-        if verb in CHANGES:
-            _add_images(sub, verb)
-        elif verb != "config":
-            sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
-        if verb in SHARDED:
-            sub.add_argument("--shard", metavar="I/N", help="do this share of the items; a later run packs them")
-        if verb == "run":
-            sub.add_argument("--from", dest="first", choices=STAGES, metavar="VERB", help="begin with this verb")
-            sub.add_argument("--until", dest="last", choices=STAGES, metavar="VERB", help="end with this verb")
-        if verb in ("evaluate", "run"):
-            sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
-    sub = verbs.add_parser("own", help=OWN, description=OWN, epilog=EPILOG,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        special.get(verb, _add_stage)(sub, verb)
+    return parser
+
+
+def _add_stage(sub: argparse.ArgumentParser, verb: str) -> None:
+    """What a verb takes that has a configuration."""
+    sub.add_argument("--config", type=Path, required=True, metavar="FILE")
+    sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+    handles = {"config": _print_config, "run": _run_flow, **dict.fromkeys(CHANGES, _change_map)}
+    sub.set_defaults(handle=handles.get(verb, _run_stage))
+    if verb in CHANGES:
+        _add_images(sub, verb)
+    elif verb != "config":
+        sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
+    if verb in SHARDED:
+        sub.add_argument("--shard", metavar="I/N", help="do this share of the items; a later run packs them")
+    if verb == "run":
+        sub.add_argument("--from", dest="first", choices=STAGES, metavar="VERB", help="begin with this verb")
+        sub.add_argument("--until", dest="last", choices=STAGES, metavar="VERB", help="end with this verb")
+    if verb in ("evaluate", "run"):
+        sub.add_argument("--compare-with", metavar="RUN", help="another run of the same workspace")
+
+
+def _add_info(sub: argparse.ArgumentParser, _: str) -> None:
+    sub.add_argument("path", type=Path)
+    sub.set_defaults(handle=_info)
+
+
+def _add_own(sub: argparse.ArgumentParser, _: str) -> None:
     sub.add_argument("overrides", nargs="+", metavar="PHOTOS [QUERIES] [section.key=value]")
     sub.add_argument("--workspace", type=Path, help="folder of all that is made; outputs/own/<name of PHOTOS>")
     sub.add_argument("--config", type=Path, help="what to start from; configs/folder.yaml")
     sub.add_argument("--overwrite", action="store_true", help="make anew what was made with other settings")
     sub.set_defaults(handle=_run_own)
-    sub = verbs.add_parser("locate", help=LOCATE, description=LOCATE, epilog=EPILOG,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+
+
+def _add_locate(sub: argparse.ArgumentParser, _: str) -> None:
     sub.add_argument("--config", type=Path, required=True, metavar="FILE")
     what = "photographs, folders of them, lists `name MODEL width height params...`; section.key=value"
     sub.add_argument("overrides", nargs="+", metavar="PHOTO", help=what)
     sub.add_argument("--json", action="store_true", help="a record for each, as in localizations.jsonl")
     sub.set_defaults(handle=_locate)
-    sub = verbs.add_parser("export", help=EXPORT, description=EXPORT, epilog=EPILOG,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+
+
+def _add_export(sub: argparse.ArgumentParser, _: str) -> None:
     sub.add_argument("--config", type=Path, required=True, metavar="FILE")
     sub.add_argument("--as", dest="kind", choices=("colmap", "colmap-enu", "locator"), required=True,
                      help="a COLMAP model, in the map's frame or in metres east, north, up; or a locator")  # fmt: skip
     sub.add_argument("--to", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
     sub.set_defaults(handle=_export)
-    return parser
 
 
 def _run_own(options: argparse.Namespace) -> int:
