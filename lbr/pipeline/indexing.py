@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from lbr.pipeline.searching import LABELS, VOCABULARY
 from lbr.pipeline.stage import Context, Report, identities, made, reused
 from lbr.pipeline.vocabulary import load_vocabulary
 from lbr.pipeline.workers import ReadMask
-from lbr.pipeline.workspace import Recipe, digest_named, made_as, making, read_manifest, reusable
+from lbr.pipeline.workspace import Making, Recipe, digest_named, made_as, making, read_manifest, reusable
 from lbr.retrieval.index import build_index, shares_of_mask, write_index
 from lbr.retrieval.lookalikes import look_alikes
-from lbr.types import LocalFeatures
+from lbr.types import InstanceVocabulary, LocalFeatures
 
 BETWEEN_INSTANCES = NearestSettings(ratio=0.92)  # of SIFT as of learned features: a homography tells what is right
 
@@ -43,15 +44,7 @@ def make_index(context: Context) -> list[Report]:
     if reusable(workspace.index, recipe, context.overwrite or _is_of_the_map_before(context)):
         return [reused(workspace.index)]
     with making(workspace.index, recipe) as work:
-        shares: dict[str, dict[int, float]] = {}
-        labels = np.zeros(len(scene.point_index), np.int32)
-        worker = ReadMask(vocabulary)
-        for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
-            if isinstance(found, Problem):
-                work.problems.append(found)
-            shares[name] = {} if isinstance(found, Problem) else shares_of_mask(found["mask"])
-            if not isinstance(found, Problem):
-                _label(scene, name, found["mask"], labels)
+        shares, labels = _shown(context, scene, masks, vocabulary, work)
         with PredictionFile(workspace.db_predictions) as file:
             features = {name: file.read(name).feature for name in scene.names if name in file}
         settings = context.config.index
@@ -70,6 +63,23 @@ def make_index(context: Context) -> list[Report]:
             f"{100 * np.mean(labels > 0):.0f} % of the observations labelled"
         )
     return [made(workspace.index)]
+
+
+def _shown(
+    context: Context, scene: Map, masks: Mapping[str, Path], vocabulary: InstanceVocabulary, work: Making
+) -> tuple[dict[str, dict[int, float]], np.ndarray]:
+    """How much of each image is of which instance, and the instance of each observation, int32 [O]."""
+    shares: dict[str, dict[int, float]] = {}
+    labels = np.zeros(len(scene.point_index), np.int32)
+    worker = ReadMask(vocabulary)
+    for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
+        if isinstance(found, Problem):
+            work.problems.append(found)
+            shares[name] = {}
+        else:
+            shares[name] = shares_of_mask(found["mask"])
+            _label(scene, name, found["mask"], labels)
+    return shares, labels
 
 
 def _views(scene: Map, labels: np.ndarray, most: int) -> dict[int, LocalFeatures]:

@@ -126,14 +126,7 @@ def draw_style(rng: np.random.Generator, kind: str = "house") -> Style:
     family = {"hall": "gothic", "church": "rubble"}.get(kind) or str(
         rng.choice(FAMILIES, p=(0.24, 0.15, 0.14, 0.11, 0.14, 0.12, 0.1))
     )
-    wall = {
-        "brick": "brick",
-        "gothic": "brick",
-        "rubble": "rubble",
-        "classic": str(pick(rng, ("ashlar", "plaster"))),
-    }.get(family, "plaster")
-    if family == "modern" and rng.random() < 0.5:
-        wall = "panels"
+    wall = _wall(family, rng)
     palette = {"brick": BRICKS, "rubble": STONES, "ashlar": STONES}.get(wall, PLASTERS)
     colour = vary(pick(rng, palette), rng)
     if family == "timber":
@@ -163,6 +156,16 @@ def draw_style(rng: np.random.Generator, kind: str = "house") -> Style:
         storeys=tuple(float(h) for h in np.cumsum([0.0, *heights])),
         jetty=bool(family == "timber" and rng.random() < 0.7),
     )  # fmt: skip
+
+
+def _wall(family: str, rng: np.random.Generator) -> str:
+    wall = {
+        "brick": "brick",
+        "gothic": "brick",
+        "rubble": "rubble",
+        "classic": str(pick(rng, ("ashlar", "plaster"))),
+    }.get(family, "plaster")
+    return "panels" if family == "modern" and rng.random() < 0.5 else wall
 
 
 def _roof(family: str, kind: str, rng: np.random.Generator) -> str:

@@ -197,17 +197,7 @@ def _car(builder: MeshBuilder, prop: Prop, stuff: Stuff, rng: np.random.Generato
         put((x - 0.08, x + 0.03, 0.81, belt), (x - 0.05, x + 0.02, 0.68, roof - 0.05), paint)
     for x in (-1.3, 1.3):
         for y in (-0.8, 0.8):
-            hub = at + turn @ [x, y, 0.31]
-            wheel = prism(hub + turn @ [0, -0.1, 0], hub + turn @ [0, 0.1, 0], 0.31, 12)
-            builder.quads(wheel, builder.flat_patch(dark, turn @ [0, 1.0, 0]))
-            for side in (-1, 1):
-                rim = hub + turn @ [0, 0.101 * side, 0]
-                disc = ellipsoid(rim, np.array([0.3, 0.01, 0.3]), turn, 10, 4)
-                builder.quads(disc, builder.flat_patch(dark, turn @ [0, 1.0 * side, 0]))
-                builder.quads(
-                    ellipsoid(rim, np.array([0.18, 0.02, 0.18]), turn, 8, 4),
-                    builder.flat_patch(_plain(stuff, (0.3, 0.3, 0.31), 0.3), turn @ [0, 1.0, 0]),
-                )
+            _wheel(builder, stuff, dark, at + turn @ [x, y, 0.31], turn)
     for x, material, tint in ((2.09, HEADLIGHT, (0.8, 0.8, 0.78)), (-2.09, TAILLIGHT, (0.4, 0.02, 0.02))):
         for y in (-0.62, 0.62):
             builder.solid(
@@ -217,6 +207,19 @@ def _car(builder: MeshBuilder, prop: Prop, stuff: Stuff, rng: np.random.Generato
         builder.solid(
             box_corners(np.array([x - 0.03, -0.26, 0.36]), np.array([x + 0.06, 0.26, 0.47]), turn, at),
             _plain(stuff, (0.7, 0.7, 0.66)),
+        )
+
+
+def _wheel(builder: MeshBuilder, stuff: Stuff, tyre: Cover, hub: np.ndarray, turn: np.ndarray) -> None:
+    wheel = prism(hub + turn @ [0, -0.1, 0], hub + turn @ [0, 0.1, 0], 0.31, 12)
+    builder.quads(wheel, builder.flat_patch(tyre, turn @ [0, 1.0, 0]))
+    for side in (-1, 1):
+        rim = hub + turn @ [0, 0.101 * side, 0]
+        disc = ellipsoid(rim, np.array([0.3, 0.01, 0.3]), turn, 10, 4)
+        builder.quads(disc, builder.flat_patch(tyre, turn @ [0, 1.0 * side, 0]))
+        builder.quads(
+            ellipsoid(rim, np.array([0.18, 0.02, 0.18]), turn, 8, 4),
+            builder.flat_patch(_plain(stuff, (0.3, 0.3, 0.31), 0.3), turn @ [0, 1.0, 0]),
         )
 
 
