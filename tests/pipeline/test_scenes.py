@@ -47,8 +47,11 @@ def test_a_town_runs_through_the_whole_pipeline(town: tuple[Path, list[str]]):
     assert report["scores"]["all"]["localized"] >= 1
     assert (root / "work/runs/default/report.html").stat().st_size > 10_000
     names = [line.split()[0] for line in (root / "work/runs/default/poses.txt").read_text().splitlines()]
-    depth = 1 if given[0].endswith("robotcar") else 0  # rear/<base name>, or the base name alone
-    assert names and all(name.count("/") == depth for name in names)
+    assert len(names) == len(set(names)) == report["scores"]["all"]["localized"]
+    if given[0].endswith("robotcar"):
+        assert all(name.count("/") == 1 for name in names), "rear/<base name>"
+    else:  # the town's night has the base names of its day
+        assert all(name.startswith(("query/day/", "query/night/")) or "/" not in name for name in names)
 
 
 def test_stylised_copies_stand_beside_the_originals(town: tuple[Path, list[str]]):
