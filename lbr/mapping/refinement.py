@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 import pycolmap
@@ -38,13 +39,35 @@ class ModelRefinementSettings(Settings):
 
 def refine_model(
     model: pycolmap.Reconstruction, database: Path, given: set[int], settings: ModelRefinementSettings, seed: int
-) -> pycolmap.Reconstruction:
-    """A model refined as the settings say. given: ids of the cameras whose intrinsics stay as they are.
+) -> tuple[pycolmap.Reconstruction, bool]:
+    """A model refined as the settings say, and whether its principal points stayed where they were.
 
-    database: of the model's images, with two-view geometries; its cameras are brought up to date with the model's.
+    They do where, set free, they left the photograph, or the distortion lost its bounds: what the photographs do not
+    tell runs off, and COLMAP makes no point by such a camera.
+    given: ids of the cameras whose intrinsics stay as they are. database: of the model's images, with two-view
+    geometries; its cameras are brought up to date with the model's.
     """
     if not settings.rounds:
-        return model
+        return model, False
+    impossible = _impossible(model)
+    free = _refined(deepcopy(model), database, given, settings, seed)
+    if _impossible(free) <= impossible:
+        return free, False
+    most = model.num_reg_images() + 1
+    fixed = settings.model_copy(update={"min_camera_images": most, "min_axis_images": most})
+    return _refined(model, database, given, fixed, seed), True
+
+
+def _impossible(model: pycolmap.Reconstruction) -> set[int]:
+    """The ids of the cameras by whose intrinsics COLMAP's triangulation makes no points."""
+    limits = pycolmap.IncrementalMapperOptions()
+    bounds = limits.min_focal_length_ratio, limits.max_focal_length_ratio, limits.max_extra_param
+    return {camera_id for camera_id, camera in model.cameras.items() if camera.has_bogus_params(*bounds)}
+
+
+def _refined(
+    model: pycolmap.Reconstruction, database: Path, given: set[int], settings: ModelRefinementSettings, seed: int
+) -> pycolmap.Reconstruction:
     free = _free_intrinsics(model, given, settings)
     _adjust(model, given, free, 2 * settings.loss_scale_px)  # wider at first: intrinsics still move
     for _ in range(settings.rounds):

@@ -55,12 +55,15 @@ class Motion:
 
     models: largest first (disjoint places give several). left_out: matched pairs of images that are alike, but cannot
     be of one place, as the models that they joined contradicted themselves. still_joined: such pairs that are in the
-    models nevertheless, as the rounds had ended.
+    models nevertheless, as the rounds had ended. unsettled: images of models that are left out, as no point came out of
+    them by the intrinsics found. held: how many models have their principal points as they were, as they ran off.
     """
 
     models: list[pycolmap.Reconstruction]
     left_out: tuple[Pair, ...]
     still_joined: tuple[Pair, ...]
+    unsettled: tuple[str, ...] = ()
+    held: int = 0
 
 
 def structure_from_motion(
@@ -87,13 +90,18 @@ def structure_from_motion(
         for model in found.models:  # the global mapper holds all cameras or none
             for camera_id in given.intersection(model.cameras):
                 model.cameras[camera_id].params = list(placeholder.cameras[camera_id].params)
-        models = [refine_model(model, path, given, settings.refinement, seed) for model in found.models]
-    if not models:
+        found = _refined(found, path, given, settings.refinement, seed)
+    if found.unsettled and not found.models:
+        raise DataError(
+            f"the intrinsics found for {len(found.unsettled)} images are no camera's, and no point comes out of them: "
+            "take photographs from more sides, or such as say their focal length (EXIF)"
+        )
+    if not found.models:
         raise DataError(
             f"structure from motion found no model in {len(cameras)} images, with {len(matches)} of {num_pairs} "
             "matched pairs more than chance: too little overlap, too few matches, or no baseline"
         )
-    return replace(found, models=models)
+    return found
 
 
 def _verify(database: Path, settings: SfmSettings, seed: int, parallel: ParallelSettings) -> None:
@@ -128,6 +136,16 @@ def _false_pairs(model: pycolmap.Reconstruction, pairs: Set[Pair], settings: Fal
     apart = contradicting(co_observation(arrays), settings)
     row = {name: i for i, name in enumerate(arrays.names)}
     return sorted((a, b) for a, b in pairs if a in row and b in row and apart[row[a], row[b]])
+
+
+def _refined(found: Motion, database: Path, given: set[int], settings: ModelRefinementSettings, seed: int) -> Motion:
+    """The models refined, without those that have no point any more. given: ids of cameras that keep intrinsics."""
+    refined = [refine_model(model, database, given, settings, seed) for model in found.models]
+    whole = [(model, held) for model, held in refined if model.num_points3D()]
+    unsettled = {model.image(i).name for model, _ in refined if not model.num_points3D() for i in model.reg_image_ids()}
+    return replace(
+        found, models=[model for model, _ in whole], unsettled=tuple(sorted(unsettled)), held=sum(h for _, h in whole)
+    )
 
 
 def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pycolmap.Reconstruction]:

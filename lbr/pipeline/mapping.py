@@ -52,7 +52,7 @@ def reconstruct(context: Context) -> list[Report]:
         bare = [n for n, count in zip(scene.names, np.diff(scene.offsets), strict=True) if count == 0]
         work.problems.extend(Problem(n, "no 3D point is seen in it: no query can be localized by it") for n in bare)
         write_map(output, scene)
-        work.facts["summary"] = map_summary(scene) + _places_text(scene) + _false_joins_text(work)
+        work.facts["summary"] = map_summary(scene) + _places_text(scene) + _motion_text(work)
     return [made(output)]
 
 
@@ -78,10 +78,14 @@ def _places_text(scene: Map) -> str:
     return f"; {scene.num_places} separate places ({sizes} images), each in a frame of its own"
 
 
-def _false_joins_text(work: Making) -> str:
-    """How many pairs of photographs structure from motion left out again; nothing where it left out none."""
-    pairs = work.facts.get("false_joins", 0)
-    return f"; {pairs} pairs of photographs are alike but not of one place, and were left out" if pairs else ""
+def _motion_text(work: Making) -> str:
+    """What structure from motion had to do otherwise: pairs left out again, places whose intrinsics ran off."""
+    text, pairs, held = "", work.facts.get("false_joins", 0), work.facts.get("held", 0)
+    if pairs:
+        text += f"; {pairs} pairs of photographs are alike but not of one place, and were left out"
+    if held:
+        text += f"; principal points of {held} place(s) are not refined, as the photographs do not tell them"
+    return text
 
 
 def _lost_changes(context: Context) -> list[Problem]:
@@ -164,8 +168,12 @@ def _with_points_of_all(
 
 def _tell(motion: Motion, names: list[str], work: Making) -> None:
     inside = {name for model in motion.models for name in posed_cameras(model)[0]}
-    work.problems += [Problem(n, "not registered by structure from motion") for n in names if n not in inside]
-    work.facts["false_joins"] = len(motion.left_out)
+    for name in (name for name in names if name not in inside):
+        why = (
+            "placed with intrinsics that no camera has, and left out" if name in motion.unsettled else "not registered"
+        )
+        work.problems.append(Problem(name, f"{why} by structure from motion"))
+    work.facts["false_joins"], work.facts["held"] = len(motion.left_out), motion.held
     if motion.still_joined:
         images = len({name for pair in motion.still_joined for name in pair})
         why = f"{images} images look through walls that others see: places that look alike were joined, and poses "

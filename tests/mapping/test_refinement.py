@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pycolmap
 import pytest
 
+from lbr.errors import DataError
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras
+from lbr.mapping import refinement
 from lbr.mapping.sfm import SfmSettings, structure_from_motion
 from tests.synthetic import arc_poses, box_points, similarity, visible
 
@@ -88,3 +93,36 @@ def test_given_intrinsics_stay(world: tuple):
     camera, error = run(world, TRUE)
     assert camera.params == pytest.approx(TRUE.params, abs=1e-12) and camera.model == "OPENCV"
     assert error < 0.01
+
+
+def running_off(only_free: bool) -> Callable:
+    """The bundle adjustment, after which principal points lie beside the photograph; only_free: those that may move."""
+    adjust = refinement._adjust
+
+    def beside(model: pycolmap.Reconstruction, given: set[int], free: set[int], loss_scale_px: float) -> None:
+        adjust(model, given, free, loss_scale_px)
+        for camera in model.cameras.values():
+            if free or not only_free:
+                params = camera.params.copy()
+                params[camera.principal_point_idxs()] = [-5, 100]
+                camera.params = params
+
+    return beside
+
+
+def test_principal_points_that_run_off_stay_where_they_were(world: tuple, monkeypatch: pytest.MonkeyPatch):
+    _, keypoints, matches = world
+    monkeypatch.setattr(refinement, "_adjust", running_off(only_free=True))
+    cameras = dict.fromkeys(NAMES, guess_camera(640, 480))
+    motion = structure_from_motion(cameras, keypoints, matches, SfmSettings())
+    (model,) = motion.models
+    (camera,) = set(posed_cameras(model)[0].values())
+    assert camera.model == "SIMPLE_RADIAL" and camera.params[1:3] == (320, 240)
+    assert model.num_points3D() > 200 and motion.held == 1 and not motion.unsettled
+
+
+def test_a_model_without_points_by_its_intrinsics_is_left_out_and_said(world: tuple, monkeypatch: pytest.MonkeyPatch):
+    _, keypoints, matches = world
+    monkeypatch.setattr(refinement, "_adjust", running_off(only_free=False))
+    with pytest.raises(DataError, match="intrinsics found for 10 images are no camera's"):
+        structure_from_motion(dict.fromkeys(NAMES, guess_camera(640, 480)), keypoints, matches, SfmSettings())
