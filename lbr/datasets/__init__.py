@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -22,4 +23,8 @@ DatasetConfig = Annotated[FolderSettings | AachenSettings | RobotCarSettings, Fi
 
 def load_dataset(config: DatasetConfig) -> Dataset:
     """Read what a dataset is made of: names, cameras, poses and queries; no image is decoded."""
-    return DATASETS[config.name](config)
+    dataset = DATASETS[config.name](config)
+    if len({query.condition for query in dataset.queries}) == 1:
+        return dataset
+    named = (replace(q, condition="other") if q.condition == "all" else q for q in dataset.queries)
+    return replace(dataset, queries=tuple(named))  # 'all' is the row of all conditions together

@@ -151,12 +151,12 @@ def _is_turned(path: Path) -> bool:
 
 
 def listed_queries(lists: Iterable[Path], problems: list[Problem]) -> tuple[Query, ...]:
-    """The queries of several lists, each once, in their order; wrong lines become problems."""
+    """The queries of several lists, each once, in their order, with its first camera; wrong lines become problems."""
     cameras: dict[str, Camera | None] = {}
     for path in lists:
         listed, wrong = read_query_list(path)
         problems += wrong
-        cameras = {**listed, **cameras}
+        cameras = {**cameras, **listed, **cameras}  # those listed before keep their row, and their camera
     return tuple(Query(name, camera, condition_of(name)) for name, camera in cameras.items())
 
 

@@ -42,9 +42,10 @@ class Georeference:
     origin: float64 [3], latitude, longitude (degrees, WGS84), height (metres). similarity: enu_from_map, east, north
     and up in metres in the tangent plane at the origin. covariance: float64 [7, 7] of (w, t, l): about `centre`
     (float64 [3], enu) the place is off by the turn w (radians), the shift t (metres), and exp(l) in scale. inliers: db
-    images whose positions made it; outliers: those whose positions do not fit. residuals: float64 [K, 3], enu metres.
-    has_heights: whether the positions had any. uses_gravity: whether the cameras' upright kept it level.
-    compass_deg: median of the cameras' headings minus those of the compass, degrees; None without any.
+    images whose positions made it; outliers: those whose positions do not fit. residuals: float64 [K, 3], enu metres,
+    NaN for heights that are not known. has_heights: whether the inliers had any. uses_gravity: whether the cameras'
+    upright kept it level. compass_deg: median of the cameras' headings minus those of the compass, degrees; None
+    without any.
     """
 
     place: int
@@ -65,7 +66,7 @@ class Georeference:
 
     @property
     def vertical_rms_m(self) -> float | None:
-        return float(np.sqrt((self.residuals[:, 2] ** 2).mean())) if self.has_heights else None
+        return float(np.sqrt(np.nanmean(self.residuals[:, 2] ** 2))) if self.has_heights else None
 
     def enu_at(self, origin: np.ndarray) -> Similarity:
         """enu_from_map in the tangent plane at another origin (geodetic [3]), which several places may share."""
@@ -146,7 +147,8 @@ def _to_json(found: Georeference) -> dict[str, Any]:
         "translation": found.similarity.t.tolist(), "centre": found.centre.tolist(),
         "covariance": found.covariance.tolist(), "horizontal_rms_m": found.horizontal_rms_m,
         "vertical_rms_m": found.vertical_rms_m, "num_inliers": len(found.inliers), "inliers": list(found.inliers),
-        "outliers": list(found.outliers), "residuals": found.residuals.tolist(), "has_heights": found.has_heights,
+        "outliers": list(found.outliers), "has_heights": found.has_heights,
+        "residuals": [[None if np.isnan(x) else x for x in row] for row in found.residuals.tolist()],
         "uses_gravity": found.uses_gravity, "compass_deg": found.compass_deg,
     }  # fmt: skip
 
@@ -157,7 +159,7 @@ def _from_json(entry: dict[str, Any]) -> Georeference:
     return Georeference(
         entry["place"], np.array([origin["latitude"], origin["longitude"], origin["height"]]), similarity,
         np.array(entry["covariance"]), np.array(entry["centre"]), tuple(entry["inliers"]), tuple(entry["outliers"]),
-        np.array(entry["residuals"]), entry["has_heights"], entry["uses_gravity"], entry["compass_deg"],
+        np.array(entry["residuals"], float), entry["has_heights"], entry["uses_gravity"], entry["compass_deg"],
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.spatial.transform import Rotation
 
 from lbr.errors import DataError
 from lbr.geometry.geodetic import ecef_from_geodetic, enu_from_geodetic, geodetic_from_ecef
@@ -21,6 +22,7 @@ from lbr.settings import ConfigPath, Settings
 NUM_HYPOTHESES = 100  # of each kind: with half of the positions wrong, one in eight triples is right
 GRAVITY_STD = np.radians(2.0)  # of the upright of photographs that people took, all of a place together
 GRAVITY_WRONG = np.radians(20.0)  # positions that fix the tilt and differ by more are believed instead
+STEPS = 10  # of least squares: from a start that is degrees off, the fourth is below a millimetre
 TILT_FIXED = np.radians(5.0)  # standard deviation of the tilt below which positions are said to fix it
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -87,11 +89,13 @@ def georeference(
         )
     names = [scene.names[i] for i in known]
     moved = similarity.apply(evidence.source[inside])
+    residuals = moved - target[inside]
+    residuals[~has_height[inside], 2] = np.nan
     return Georeference(
         place, origin, similarity, covariance, moved.mean(0),
         tuple(n for n, kept in zip(names, inside, strict=True) if kept),
         tuple(n for n, kept in zip(names, inside, strict=True) if not kept),
-        moved - target[inside], bool(has_height.any()), uses_gravity,
+        residuals, bool(has_height[inside].any()), uses_gravity,
         _compass(similarity, poses[known, 2, :3], [p.direction for p in gps]),
     )  # fmt: skip
 
@@ -148,37 +152,57 @@ def _level_similarity(source: np.ndarray, target: np.ndarray, up: np.ndarray) ->
 
 def _refined(evidence: _Evidence, inside: np.ndarray) -> tuple[Similarity, np.ndarray, bool]:
     """Least squares over the inliers and gravity; the covariance [7, 7] of `Georeference`; whether gravity was used."""
-    source, target = evidence.source[inside], evidence.target[inside]
-    alone = fit_similarity(source, target)
-    covariance = _covariance(alone, source, target, with_gravity=False)
+    source, target, known = evidence.source[inside], evidence.target[inside], evidence.has_height[inside]
+    flat = fit_similarity(source, target)
+    measured = known if known.any() else ~known  # without gravity, heights that nobody knows can but be the same
+    alone, covariance = _least_squares(flat, source, target, measured, None)
     if evidence.up is None:
         return alone, covariance, False
     tilt = np.arccos(np.clip((alone.R @ evidence.up) @ UP, -1, 1))
-    if tilt > GRAVITY_WRONG and covariance[0, 0] + covariance[1, 1] < TILT_FIXED**2:
+    if known.any() and tilt > GRAVITY_WRONG and covariance[0, 0] + covariance[1, 1] < TILT_FIXED**2:
         return alone, covariance, False
-    level = nearest_rotation(np.outer(UP, evidence.up))
-    variance = float(((target - target.mean(0)) ** 2).mean())  # at first: gravity leads
-    found = Similarity(1.0, level, np.zeros(3))
-    for _ in range(5):
-        found = fit_similarity(source, target, variance / GRAVITY_STD**2 * np.outer(UP, evidence.up))
-        variance = _variance(found, source, target)
-    return found, _covariance(found, source, target, with_gravity=True), True
+    spread = float(((target - target.mean(0)) ** 2).mean())
+    level = fit_similarity(source, target, len(source) * spread / GRAVITY_STD**2 * np.outer(UP, evidence.up))
+    return *_least_squares(level, source, target, known, evidence.up), True
 
 
-def _variance(similarity: Similarity, source: np.ndarray, target: np.ndarray) -> float:
-    """Of one coordinate of one position, metres squared: seven parameters were fitted, of which gravity held two."""
-    squared = float(((similarity.apply(source) - target) ** 2).sum())
-    return max(squared / max(3 * len(source) - 5, 1), 1e-12)
+def _least_squares(
+    found: Similarity, source: np.ndarray, target: np.ndarray, known: np.ndarray, up: np.ndarray | None
+) -> tuple[Similarity, np.ndarray]:
+    """Gauss-Newton from a similarity that is near, and the covariance [7, 7] of what it ends with.
+
+    known: bool [N], whose heights in `target` were measured. up: the direction against gravity in the map. Two of the
+    seven parameters are gravity's where that is used. What nothing tells, as the height of a place whose positions have
+    none, stays as it is.
+    """
+    rows = np.stack([np.ones_like(known), np.ones_like(known), known], axis=1).ravel()
+    unknowns = 7 if up is None else 5
+    for _ in range(STEPS):
+        moved = found.apply(source)
+        jacobian = _jacobian(moved)[rows]
+        residuals = (target - moved).ravel()[rows]
+        variance = max(float(residuals @ residuals) / max(len(residuals) - unknowns, 1), 1e-12)
+        information, gradient = jacobian.T @ jacobian / variance, jacobian.T @ residuals / variance
+        if up is not None:
+            east, north, _ = found.R @ up
+            information[[0, 1], [0, 1]] += 1 / GRAVITY_STD**2
+            gradient[:2] += np.array([north, -east]) / GRAVITY_STD**2
+        covariance = np.linalg.inv(information + 1e-9 * np.eye(7))
+        found = _moved_by(found, covariance @ gradient, moved.mean(0))
+    return found, covariance
 
 
-def _covariance(similarity: Similarity, source: np.ndarray, target: np.ndarray, with_gravity: bool) -> np.ndarray:
-    moved = similarity.apply(source)
-    offsets = moved - moved.mean(0)
-    jacobian = np.concatenate([np.hstack([-cross_matrix(d), np.eye(3), d[:, None]]) for d in offsets])
-    information = jacobian.T @ jacobian / _variance(similarity, source, target)
-    if with_gravity:
-        information[[0, 1], [0, 1]] += 1 / GRAVITY_STD**2
-    return np.linalg.inv(information + 1e-9 * np.eye(7))
+def _jacobian(moved: np.ndarray) -> np.ndarray:
+    """Of positions [N, 3] by the turn, the shift and the logarithm of the scale about their mean, float64 [3 N, 7]."""
+    return np.concatenate([np.hstack([-cross_matrix(d), np.eye(3), d[:, None]]) for d in moved - moved.mean(0)])
+
+
+def _moved_by(found: Similarity, step: np.ndarray, centre: np.ndarray) -> Similarity:
+    """The similarity after a turn, a shift and a change of the logarithm of the scale [7] about a point on earth."""
+    turn, growth = Rotation.from_rotvec(step[:3]).as_matrix(), float(np.exp(step[6]))
+    return Similarity(
+        growth * found.scale, turn @ found.R, growth * turn @ (found.t - centre) + centre + step[3:6]
+    )  # fmt: skip
 
 
 def _compass(similarity: Similarity, axes: np.ndarray, directions: list[float | None]) -> float | None:

@@ -6,10 +6,12 @@ from PIL import Image
 
 from lbr.datasets import load_dataset
 from lbr.datasets.folder import FolderSettings
+from lbr.datasets.reading import listed_queries
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
 from lbr.io.colmap import build_model, write_model
-from tests.synthetic import PHOTOGRAPH, RenderedScene
+from lbr.io.text_lists import write_query_list
+from tests.synthetic import CAMERA, PHOTOGRAPH, RenderedScene
 
 
 def load(root: Path, **options):
@@ -30,6 +32,27 @@ def test_without_a_query_list_every_image_of_the_query_folder_is_one(scene: Rend
     found = load(scene.root, queries=None)
     assert [q.name for q in found.queries] == sorted(scene.queries)
     assert {q.camera for q in found.queries} == {None}
+
+
+def test_queries_in_no_folder_of_a_condition_are_no_total(own_scene: Path):
+    """Beside others they are 'other': the scores' 'all' is of all conditions together."""
+    shutil.rmtree(own_scene / "images/query")
+    for name in ("a.png", "night/b.png"):
+        (own_scene / "images/query" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48)).save(own_scene / "images/query" / name)
+    assert [q.condition for q in load(own_scene, queries=None).queries] == ["other", "night"]
+    shutil.rmtree(own_scene / "images/query/night")
+    assert [q.condition for q in load(own_scene, queries=None).queries] == ["all"]
+
+
+def test_queries_of_several_lists_come_in_their_order(tmp_path: Path):
+    """The first list that has a query says its camera, too."""
+    write_query_list(tmp_path / "day.txt", {"query/1.jpg": CAMERA, "query/2.jpg": CAMERA})
+    write_query_list(tmp_path / "night.txt", {"query/2.jpg": PHOTOGRAPH, "query/3.jpg": PHOTOGRAPH})
+    found = listed_queries([tmp_path / "day.txt", tmp_path / "night.txt"], [])
+    assert [(q.name, q.camera) for q in found] == [
+        ("query/1.jpg", CAMERA), ("query/2.jpg", CAMERA), ("query/3.jpg", PHOTOGRAPH)
+    ]  # fmt: skip
 
 
 def test_without_a_query_folder_there_are_no_queries(scene: RenderedScene):

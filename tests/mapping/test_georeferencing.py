@@ -143,6 +143,38 @@ def test_positions_without_heights_give_none():
 
 
 @pytest.mark.parametrize(
+    "known", [slice(None, None, 2), slice(12), slice(0)], ids=["every second", "lower half", "none"]
+)
+def test_heights_that_are_not_known_tilt_nothing(known: slice, tmp_path: Path):
+    """A street that climbs 9 m, exact positions: what lacks a height is not where the others are in the middle."""
+    poses = {n: Pose(p.R, -p.R @ (p.centre + [0, 0, 0.15 * p.centre[0]])) for n, p in street(24, 8).items()}
+    scene, positions = map_of(poses, FRAME), measured(poses, 0)
+    with_height = list(poses)[known]
+    some = {n: gps if n in with_height else replace(gps, height=None) for n, gps in positions.items()}
+    found = georeference(scene, 0, some, SETTINGS)
+    assert not found.outliers and errors(found, poses, scene)[1].max() < 0.5
+    told = found.locate(scene.pose(23), np.eye(3) * 1e-8, np.eye(3) * 1e-8).height
+    assert told == (pytest.approx(positions["23.jpg"].height, abs=0.05) if with_height else None)
+    write_georeferences(tmp_path / FILE, [found])
+    (again,) = read_georeferences(tmp_path).values()
+    np.testing.assert_array_equal(np.isnan(again.residuals[:, 2]), [n not in with_height for n in poses])
+    assert again.vertical_rms_m == found.vertical_rms_m
+
+
+def test_the_stated_accuracy_of_heights_covers_the_errors_where_half_have_none():
+    """Over 40 draws: the normalised squared error of the height at the upper end has a mean of 1 within 0.6."""
+    poses = street(24, 8)
+    scene, squared = map_of(poses, FRAME), []
+    for seed in range(40):
+        gps = measured(poses, 1, seed)
+        some = {n: replace(g, height=None) if i >= 12 else g for i, (n, g) in enumerate(gps.items())}
+        found = georeference(scene, 0, some, SETTINGS)
+        at = enu_from_geodetic(geodetic_from_enu(poses["23.jpg"].centre, ORIGIN), found.origin)
+        squared.append((found.similarity.move(scene.pose(23)).centre - at)[2] ** 2 / found.accuracy(at)[2, 2])
+    assert 0.4 < np.mean(squared) < 1.6
+
+
+@pytest.mark.parametrize(
     ("num", "wide", "std", "wrong", "message"),
     [
         (2, 8, 1, 0, "2 of its 2 db images have a position, 3 wanted"),
