@@ -55,3 +55,10 @@ def forget_pairs(path: Path, pairs: Iterable[Pair]) -> None:
         ids = {image.name: image.image_id for image in database.read_all_images()}
         for first, second in pairs:
             database.delete_two_view_geometry(ids[first], ids[second])
+
+
+def update_cameras(path: Path, model: pycolmap.Reconstruction) -> None:
+    """Give the cameras of a database the intrinsics that they have in the model."""
+    with pycolmap.Database.open(path) as database:
+        for camera in model.cameras.values():
+            database.update_camera(camera)

@@ -15,6 +15,7 @@ import pycolmap
 from pydantic import Field
 
 from lbr.mapping.adjustment import robust_options
+from lbr.mapping.database import update_cameras
 from lbr.settings import Settings
 
 OPENCV = pycolmap.CameraModelId.OPENCV
@@ -113,9 +114,7 @@ def _triangulate(
     options = pycolmap.IncrementalPipelineOptions()
     options.extract_colors, options.num_threads, options.random_seed = False, 1, seed
     options.mapper.filter_max_reproj_error = settings.max_reprojection_error_px
-    with pycolmap.Database.open(database) as opened:
-        for camera in model.cameras.values():
-            opened.update_camera(camera)
+    update_cameras(database, model)
     with tempfile.TemporaryDirectory() as folder:
         return pycolmap.triangulate_points(
             model, database, folder, folder, clear_points=True, options=options, refine_intrinsics=False

@@ -20,7 +20,7 @@ from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model
 from lbr.io.colmap_arrays import model_arrays
 from lbr.mapping.co_observation import co_observation
-from lbr.mapping.database import Pair, forget_pairs, write_database
+from lbr.mapping.database import Pair, forget_pairs, update_cameras, write_database
 from lbr.mapping.false_joins import FalseJoinSettings, contradicting
 from lbr.mapping.refinement import ModelRefinementSettings, refine_model
 from lbr.mapping.screening import without_chance_pairs
@@ -28,6 +28,7 @@ from lbr.parallel import ParallelSettings, progress_bar
 from lbr.settings import Settings
 
 ONE_WORKER = ParallelSettings(workers=1)
+Reconstruct = Callable[..., list[pycolmap.Reconstruction]]  # all images, or with the cameras as guessed `only` some
 
 
 class SfmSettings(Settings):
@@ -56,7 +57,7 @@ class Motion:
     models: largest first (disjoint places give several). left_out: matched pairs of images that are alike, but cannot
     be of one place, as the models that they joined contradicted themselves. still_joined: such pairs that are in the
     models nevertheless, as the rounds had ended. unsettled: images of models that are left out, as no point came out of
-    them by the intrinsics found. held: how many models have their principal points as they were, as they ran off.
+    them by any intrinsics. held: how many models have principal points, or all intrinsics, as they were: they ran off.
     """
 
     models: list[pycolmap.Reconstruction]
@@ -90,7 +91,7 @@ def structure_from_motion(
         for model in found.models:  # the global mapper holds all cameras or none
             for camera_id in given.intersection(model.cameras):
                 model.cameras[camera_id].params = list(placeholder.cameras[camera_id].params)
-        found = _refined(found, path, given, settings.refinement, seed)
+        found = _refined(found, reconstruct, path, placeholder, given, settings, seed)
     if found.unsettled and not found.models:
         raise DataError(
             f"the intrinsics found for {len(found.unsettled)} images are no camera's, and no point comes out of them: "
@@ -114,8 +115,7 @@ def _verify(database: Path, settings: SfmSettings, seed: int, parallel: Parallel
 
 
 def _without_false_joins(
-    reconstruct: Callable[[], list[pycolmap.Reconstruction]], database: Path, pairs: Set[Pair],
-    settings: SfmSettings,
+    reconstruct: Reconstruct, database: Path, pairs: Set[Pair], settings: SfmSettings
 ) -> Motion:  # fmt: skip
     """Reconstruct from a database of these pairs, until nothing contradicts itself or the rounds have ended."""
     left_out: list[Pair] = []
@@ -138,14 +138,31 @@ def _false_pairs(model: pycolmap.Reconstruction, pairs: Set[Pair], settings: Fal
     return sorted((a, b) for a, b in pairs if a in row and b in row and apart[row[a], row[b]])
 
 
-def _refined(found: Motion, database: Path, given: set[int], settings: ModelRefinementSettings, seed: int) -> Motion:
-    """The models refined, without those that have no point any more. given: ids of cameras that keep intrinsics."""
-    refined = [refine_model(model, database, given, settings, seed) for model in found.models]
-    whole = [(model, held) for model, held in refined if model.num_points3D()]
-    unsettled = {model.image(i).name for model, _ in refined if not model.num_points3D() for i in model.reg_image_ids()}
-    return replace(
-        found, models=[model for model, _ in whole], unsettled=tuple(sorted(unsettled)), held=sum(h for _, h in whole)
-    )
+def _refined(
+    found: Motion, reconstruct: Reconstruct, database: Path, placeholder: pycolmap.Reconstruction, given: set[int],
+    settings: SfmSettings, seed: int,
+) -> Motion:  # fmt: skip
+    """The models refined; one that has no point left is made again with its cameras as they were guessed.
+
+    placeholder: of all cameras, as guessed or given; given: ids of those that keep intrinsics.
+    """
+    models, held, lost = [], 0, set()
+    for model in found.models:
+        refined, stayed = refine_model(model, database, given, settings.refinement, seed)
+        if refined.num_points3D():
+            models.append(refined)
+            held += stayed
+        else:
+            lost |= {model.image(i).name for i in model.reg_image_ids()}
+    if lost:
+        update_cameras(database, placeholder)
+        again = _disjoint(reconstruct(only=lost), settings.min_model_size)
+        fixed = [refine_model(model, database, set(model.cameras), settings.refinement, seed)[0] for model in again]
+        fixed = [model for model in fixed if model.num_points3D()]
+        models, held = models + fixed, held + len(fixed)
+    inside = {model.image(i).name for model in models for i in model.reg_image_ids()}
+    models.sort(key=lambda model: -model.num_reg_images())
+    return replace(found, models=models, unsettled=tuple(sorted(lost - inside)), held=held)
 
 
 def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pycolmap.Reconstruction]:
@@ -164,16 +181,20 @@ def _disjoint(models: list[pycolmap.Reconstruction], min_size: int) -> list[pyco
 
 def _reconstruct(
     database: Path, folder: Path, placeholder: pycolmap.Reconstruction, given: set[int], settings: SfmSettings,
-    seed: int,
+    seed: int, only: Set[str] = frozenset(),
 ) -> list[pycolmap.Reconstruction]:  # fmt: skip
-    """The mapper's models. placeholder: of all images and cameras; given: ids of the cameras that keep intrinsics."""
+    """The mapper's models. placeholder: of all images and cameras; given: ids of the cameras that keep intrinsics.
+    only: images to map alone, whose cameras all keep them."""
     out = folder / "models"
     out.mkdir()
-    fixed = len(given) == placeholder.num_cameras()
+    fixed = bool(only) or len(given) == placeholder.num_cameras()
     if settings.method == "global":
-        found = pycolmap.global_mapping(database, folder, out, _global_options(fixed, settings, seed))
+        chosen = _global_options(fixed, settings, seed)
+        chosen.image_names = sorted(only)
+        found = pycolmap.global_mapping(database, folder, out, chosen)
     else:
         options = _incremental_options(fixed, given, settings, seed)
+        options.image_names = sorted(only)
         with progress_bar("structure from motion", placeholder.num_images()) as bar:
             found = pycolmap.incremental_mapping(database, folder, out, options, next_image_callback=bar.update)
     shutil.rmtree(out)

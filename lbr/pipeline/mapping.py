@@ -84,7 +84,9 @@ def _motion_text(work: Making) -> str:
     if pairs:
         text += f"; {pairs} pairs of photographs are alike but not of one place, and were left out"
     if held:
-        text += f"; principal points of {held} place(s) are not refined, as the photographs do not tell them"
+        text += (
+            f"; {held} place(s) keep principal points, or all intrinsics, as guessed: the photographs do not tell them"
+        )
     return text
 
 

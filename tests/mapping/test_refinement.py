@@ -95,14 +95,14 @@ def test_given_intrinsics_stay(world: tuple):
     assert error < 0.01
 
 
-def running_off(only_free: bool) -> Callable:
-    """The bundle adjustment, after which principal points lie beside the photograph; only_free: those that may move."""
+def running_off(when: Callable[[set[int], set[int]], bool]) -> Callable:
+    """The bundle adjustment, after which principal points lie beside the photograph, when of (given, free) cameras."""
     adjust = refinement._adjust
 
     def beside(model: pycolmap.Reconstruction, given: set[int], free: set[int], loss_scale_px: float) -> None:
         adjust(model, given, free, loss_scale_px)
         for camera in model.cameras.values():
-            if free or not only_free:
+            if when(given, free):
                 params = camera.params.copy()
                 params[camera.principal_point_idxs()] = [-5, 100]
                 camera.params = params
@@ -110,19 +110,23 @@ def running_off(only_free: bool) -> Callable:
     return beside
 
 
-def test_principal_points_that_run_off_stay_where_they_were(world: tuple, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "when", [lambda _, free: bool(free), lambda given, _: not given], ids=["principal points", "all intrinsics"]
+)
+def test_intrinsics_that_run_off_stay_where_they_were(world: tuple, monkeypatch: pytest.MonkeyPatch, when: Callable):
     _, keypoints, matches = world
-    monkeypatch.setattr(refinement, "_adjust", running_off(only_free=True))
-    cameras = dict.fromkeys(NAMES, guess_camera(640, 480))
-    motion = structure_from_motion(cameras, keypoints, matches, SfmSettings())
+    monkeypatch.setattr(refinement, "_adjust", running_off(when))
+    guess = guess_camera(640, 480)
+    motion = structure_from_motion(dict.fromkeys(NAMES, guess), keypoints, matches, SfmSettings())
     (model,) = motion.models
     (camera,) = set(posed_cameras(model)[0].values())
     assert camera.model == "SIMPLE_RADIAL" and camera.params[1:3] == (320, 240)
+    assert (camera.params[0] == guess.params[0]) == when(set(), set())
     assert model.num_points3D() > 200 and motion.held == 1 and not motion.unsettled
 
 
-def test_a_model_without_points_by_its_intrinsics_is_left_out_and_said(world: tuple, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_without_points_by_any_intrinsics_is_left_out_and_said(world: tuple, monkeypatch: pytest.MonkeyPatch):
     _, keypoints, matches = world
-    monkeypatch.setattr(refinement, "_adjust", running_off(only_free=False))
+    monkeypatch.setattr(refinement, "_adjust", running_off(lambda *_: True))
     with pytest.raises(DataError, match="intrinsics found for 10 images are no camera's"):
         structure_from_motion(dict.fromkeys(NAMES, guess_camera(640, 480)), keypoints, matches, SfmSettings())
