@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lbr.pipeline.stage import Context, Report
 
 OK, PROBLEMS, FAILED = 0, 1, 2
+MANY_ALIKE = 10  # problems with one reason: more are one line
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk that is full or only read, of which no path is told
 
 STAGES = {
@@ -297,12 +298,28 @@ def _print(verb: str, reports: Sequence[Report]) -> None:
 
 def _exit_code(reports: list[Report], others: Sequence[Problem] = ()) -> int:
     """Print what could not be done, each problem once; the exit code says whether there was any."""
-    problems = dict.fromkeys(str(problem) for part in (others, *(r.problems for r in reports)) for problem in part)
-    for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    if problems:
+    own = dict.fromkeys(str(problem) for problem in others)
+    made = dict.fromkeys(problem for report in reports for problem in report.problems if str(problem) not in own)
+    for line in [*own, *_folded(made)]:
+        print(f"problem: {line}", file=sys.stderr)
+    if problems := [*own, *made]:
         print(f"{len(problems)} problem(s); everything else is done", file=sys.stderr)
     return PROBLEMS if problems else OK
+
+
+def _folded(problems: Iterable[Problem]) -> list[str]:
+    """A line for each problem of the outputs; one for many with the same reason, whose names the manifests have."""
+    alike: dict[str, list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault(problem.why, []).append(problem)
+    lines: list[str] = []
+    for why, same in alike.items():
+        if len(same) <= MANY_ALIKE:
+            lines += map(str, same)
+        else:
+            first = ", ".join(problem.what for problem in same[:3])
+            lines.append(f"{first} and {len(same) - 3} more, by name in the report and the manifests: {why}")
+    return lines
 
 
 def _print_scores(context: Context, compare_with: str | None) -> Sequence[Problem]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lbr.cli import OTHERS, STAGES, main
+from lbr.cli import MANY_ALIKE, OTHERS, STAGES, _exit_code, main
+from lbr.io.text_lists import Problem
+from lbr.pipeline.stage import Report
 
 HEAVY = "torch", "numpy", "cv2", "pycolmap", "scipy", "h5py", "pydantic", "yaml", "kornia"
 
@@ -72,3 +74,21 @@ def test_a_missing_dataset_is_one_clear_line(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "no such folder of images; set dataset.root" in said and len(said.splitlines()) == 1
     assert not (tmp_path / "w").exists()
+
+
+def test_many_problems_of_one_reason_are_one_line(capsys: pytest.CaptureFixture):
+    """Those that a manifest lists by name; what is said but once, as of the call's own photographs, is not folded."""
+    same = tuple(Problem(f"{i}.jpg", "not registered") for i in range(MANY_ALIKE + 1))
+    own = [Problem(f"{i}.png", "no such image") for i in range(MANY_ALIKE + 1)]
+    few = Report(Path("a"), "", problems=same[1:]), Report(Path("b"), "", problems=(Problem("x.jpg", "broken"),))
+    assert _exit_code(list(few)) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[:-1] == [f"problem: {problem}" for report in few for problem in report.problems]
+    assert _exit_code([*few, Report(Path("c"), "", problems=same)], own) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[: len(own)] == [f"problem: {problem}" for problem in own]
+    assert told[len(own) :] == [
+        "problem: 1.jpg, 2.jpg, 3.jpg and 8 more, by name in the report and the manifests: not registered",
+        "problem: x.jpg: broken",
+        "23 problem(s); everything else is done",
+    ]

@@ -84,9 +84,7 @@ def _motion_text(work: Making) -> str:
     if pairs:
         text += f"; {pairs} pairs of photographs are alike but not of one place, and were left out"
     if held:
-        text += (
-            f"; {held} place(s) keep principal points, or all intrinsics, as guessed: the photographs do not tell them"
-        )
+        text += f"; {held} place(s) keep principal points, or all intrinsics, as guessed: photographs do not tell them"
     return text
 
 
