@@ -54,6 +54,15 @@ def test_aachen_by_any_of_its_spellings(tmp_path: Path, images: str, model_at: s
     assert found.result_name("query/night/nexus5x/IMG 1.jpg") == "IMG 1.jpg"
 
 
+def test_a_query_of_two_lists_has_the_camera_of_the_first(tmp_path: Path):
+    aachen(tmp_path)
+    both = ["query/day/milestone/2.jpg", "query/night/nexus5x/IMG 1.jpg"]
+    other = Camera("PINHOLE", 40, 30, (50.0, 50.0, 20.0, 15.0))
+    write_query_list(tmp_path / "queries/night_time_queries_with_intrinsics.txt", dict.fromkeys(both, other))
+    found = load_aachen(AachenSettings(root=tmp_path)).queries
+    assert len(found) == 2 and {q.name: q.camera for q in found} == dict(zip(both, (CAMERA, other), strict=True))
+
+
 def test_what_aachen_lacks_is_said(tmp_path: Path):
     aachen(tmp_path)
     for lists in (tmp_path / "queries").iterdir():

@@ -93,6 +93,12 @@ def test_the_focal_length_is_in_pixels_of_the_longer_side(tmp_path: Path, tags: 
     assert camera.focal[0] == pytest.approx(focal or 48, rel=1e-6)
 
 
+def test_the_focal_length_of_a_portrait_photograph_goes_by_its_longer_side(tmp_path: Path):
+    path = save(tmp_path / "a.jpg", RGB.transpose(1, 0, 2), exif={ExifTags.Base.FocalLengthIn35mmFilm: 27})
+    camera = camera_of_photograph(path)
+    assert camera.size == (30, 40) and camera.focal[0] == pytest.approx(27 / 36 * 40)
+
+
 def test_photographs_of_one_body_size_and_focal_length_have_one_camera(tmp_path: Path):
     makes = {"a": ("Acme", 5.0), "b": ("Acme", 5.0), "zoomed": ("Acme", 9.0), "other": ("Best", 5.0)}
     cameras = {

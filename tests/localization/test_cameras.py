@@ -76,9 +76,10 @@ def test_a_resized_photograph_has_the_intrinsics_of_whole_ones_scaled():
 
 
 def test_of_another_shape_body_or_zoom_it_is_another_camera():
-    prior, known = guess_camera(640, 480, 610, "Acme"), SharedCamera(dataclasses.replace(CAMERA, source="map"), 5)
-    shared = {prior: {0: known}}
-    assert shared_with(shared, guess_camera(320, 240, 305, "Acme")) is not None
+    known = SharedCamera(dataclasses.replace(CAMERA, source="map", body="Acme"), 5)
+    shared = {guess_camera(640, 480, 610, "Acme"): {0: known}}
+    (found,) = shared_with(shared, guess_camera(320, 240, 305, "Acme")).values()
+    assert found.note == "intrinsics refined with the map, of 5 db images of the same camera, resized"
     for other in (guess_camera(320, 200, 305, "Acme"), guess_camera(320, 240, 305, "Best"),
                   guess_camera(320, 240, 440, "Acme"), guess_camera(320, 240)):  # fmt: skip
         assert shared_with(shared, other) is None

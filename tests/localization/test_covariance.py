@@ -146,6 +146,13 @@ def test_a_refined_pose_states_errors_in_common():
     np.testing.assert_allclose(pose.covariance, stated(pose, pairs, 2.0, COMMON).covariance)
 
 
+def test_pairs_said_four_times_are_four_times_as_sure_but_for_the_six_numbers_of_the_pose():
+    few = noisy(0.5, 0).select(np.arange(PAIRS) < 10)
+    xy, xyz = few.points2d, few.points3d
+    once, four = (pose_covariance(CAMERA, POSE, np.tile(xy, (k, 1)), np.tile(xyz, (k, 1)), 1.0, 0) for k in (1, 4))
+    np.testing.assert_allclose(once * (20 - 6) / 20, 4 * four * (80 - 6) / 80, rtol=1e-6)
+
+
 def test_errors_in_common_only_add():
     pairs = noisy(0.7, 0)
     pose = refine_pose(pairs, np.ones(PAIRS, bool), POSE, CAMERA)

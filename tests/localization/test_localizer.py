@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags
 from scipy.spatial.transform import Rotation
 
+from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import project
@@ -17,6 +19,7 @@ from lbr.localization.localizer import LocalizationSettings, Localizer
 from lbr.localization.verification import VerificationSettings
 from lbr.mapping.map import build_map, write_map
 from lbr.types import Candidates, LocalFeatures, Localization, Status
+from tests.io.test_exif import RGB, STORED, save
 from tests.synthetic import CAMERA, ExactWorld, arc_poses, look_at, unit_rows
 
 POSE = arc_poses(7)[2]
@@ -98,6 +101,22 @@ def test_failed_when_matches_do_not_agree_on_a_pose(world: ExactWorld, localizer
     found = localizer.localize_features(mixed, CAMERA)
     assert found.status in (Status.FAILED, Status.WEAK)
     assert found.estimate is None or found.estimate.num_inliers < 20
+
+
+def test_failed_where_no_single_image_has_what_a_weak_pose_needs(world: ExactWorld):
+    strict = settings(verification={"weak_image_inliers": 201}, refinement={"enabled": False})
+    assert Localizer(world.map(), strict).localize_features(world.features(POSE), CAMERA).status is Status.FAILED
+
+
+def test_points_seen_by_too_few_images_are_not_matched(world: ExactWorld):
+    scene = world.map()
+    lengths = np.where(np.arange(len(scene.points)) % 2, scene.track_lengths, 2).astype(np.int32)
+    matches = []
+    for least in (2, 3):
+        chosen = settings(min_track_length=least, refinement={"enabled": False})
+        localizer = Localizer(replace(scene, track_lengths=lengths), chosen)
+        matches.append(localizer.localize_features(world.features(POSE), CAMERA).counts["matches"])
+    assert 0 < matches[1] < 0.6 * matches[0]
 
 
 # ---- queries that cannot be used
@@ -309,6 +328,21 @@ def test_a_photograph_in_memory(world: ExactWorld):
     localizer = Localizer(world.map(), extractor=FromTheTruth(world))
     found = localizer.localize(np.zeros((480, 640, 3), np.uint8), CAMERA)
     assert found.status is Status.REFINED and max(errors(found)) < 1e-6 and "extract" in found.timings
+
+
+class Shape:
+    """An extractor that fails with the shape of the image that it is given."""
+
+    def extract(self, image: np.ndarray) -> LocalFeatures:
+        raise DataError(str(image.shape))
+
+
+def test_a_photograph_is_turned_upright_unless_its_camera_is_given(tmp_path: Path, world: ExactWorld):
+    """Intrinsics that were given are of the photograph as it is stored."""
+    path = save(tmp_path / "a.png", STORED[6], {ExifTags.Base.Orientation: 6})
+    localizer = Localizer(world.map(), extractor=Shape())
+    assert localizer.localize(path).reason == str(RGB.shape)
+    assert localizer.localize(path, CAMERA).reason == str(STORED[6].shape)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is text", b"\xff\xd8\xff\xe0 cut"])

@@ -9,7 +9,7 @@ from lbr.io.colmap_arrays import ModelArrays
 from lbr.localization.correspondences import lift
 from lbr.localization.guided import guided_match, make_guide
 from lbr.localization.pnp import PnpSettings, estimate_pose
-from lbr.localization.refine import RefinementSettings, covisible_frames, near_frames, refine_with_frames
+from lbr.localization.refine import RefinementSettings, covisible_frames, looks_alike, near_frames, refine_with_frames
 from lbr.mapping.map import Map, build_map
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.types import Correspondences, LocalFeatures, PoseEstimate
@@ -104,6 +104,11 @@ def test_frames_that_look_elsewhere_are_left_out(scene: Map):
     limit = (angles[2] + angles[3]) / 2
     found = covisible_frames(scene, np.ones(5, int), estimate, RefinementSettings(max_angle_deg=limit))
     assert sorted(found.tolist()) == [i for i in range(5) if angles[i] <= limit] != [0, 1, 2, 3, 4]
+
+
+def test_a_photograph_turned_about_its_axis_looks_the_same_way(scene: Map):
+    rolled = Pose.from_quaternion([np.sqrt(0.5), 0, 0, np.sqrt(0.5)], [0, 0, 0]) @ scene.pose(0)
+    assert looks_alike(scene, rolled, RefinementSettings(max_angle_deg=1.0)).tolist() == [True] + [False] * 4
 
 
 def test_an_exact_pose_stays_exact(world: ExactWorld, scene: Map):

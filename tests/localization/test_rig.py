@@ -101,6 +101,13 @@ def test_all_three_cameras_are_exact(world: ExactWorld):
     assert all(one.place == 0 and one.reference in names for one in found.values()), "also of one placed by another"
 
 
+def test_each_camera_has_the_covariance_of_the_rig_turned_to_it(world: ExactWorld):
+    found = localize_rig(Localizer(world.map()), views(world, 1.0))
+    turn = np.kron(np.eye(2), (SIDES["right"] @ SIDES["left"].inverse()).R)
+    left, right = (found[side].estimate.covariance for side in ("left", "right"))
+    np.testing.assert_allclose(right, turn @ left @ turn.T, rtol=1e-6)
+
+
 def test_once_a_camera_is_verified_the_others_are_not_searched_for(world: ExactWorld):
     found = localize_rig(Localizer(world.map()), views(world))
     assert len(found["left"].tried) == 5 and found["rear"].tried == found["right"].tried == ()
@@ -114,6 +121,14 @@ def test_cameras_that_are_weak_alone_are_refined_together(world: ExactWorld):
     assert all(one.status is Status.WEAK for one in alone)
     found = localize_rig(localizer, views(world, parts=parts))
     assert all(one.status is Status.REFINED for one in found.values()) and max(errors(found)) < 1e-5
+
+
+def test_the_support_of_all_cameras_together_verifies_a_rig(world: ExactWorld):
+    """13 keypoints in each, where 16 are wanted."""
+    parts = {"left": slice(0, 13), "rear": slice(40, 53), "right": slice(80, 93)}
+    localizer = Localizer(world.map(), settings(verification={"min_support": 16}))
+    found = localize_rig(localizer, views(world, parts=parts))
+    assert all(one.status is Status.REFINED for one in found.values())
 
 
 def test_a_rig_is_more_accurate_than_its_cameras(world: ExactWorld):

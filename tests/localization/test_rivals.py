@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,13 @@ def test_a_pose_is_of_look_alikes_where_most_of_its_inliers_are(world: ExactWorl
         assert is_of_look_alikes(attempt, {3, 4}, scene.labelled(labels)) is expected, "two parts of one facade"
         assert not is_of_look_alikes(attempt, {7}, scene.labelled(labels))
     assert not is_of_look_alikes(attempt, {3, 4}, scene), "nothing was labelled"
+
+
+def test_points_that_are_no_inliers_do_not_make_a_pose_of_look_alikes(world: ExactWorld):
+    """Two thirds of what it sees are of the facade, of its inliers a third."""
+    scene, attempt = world.map(), attempt_at(world, 2)
+    seen = attempt.pairs.point_index
+    own, inliers = np.isin(scene.point_index, seen[: 2 * len(seen) // 3]), np.arange(len(seen)) >= len(seen) // 2
+    labelled = scene.labelled(np.where(own, 3, 5).astype(np.int32))
+    beside = replace(attempt, estimate=replace(attempt.estimate, inliers=inliers))
+    assert [is_of_look_alikes(one, {3}, labelled) for one in (attempt, beside)] == [True, False]

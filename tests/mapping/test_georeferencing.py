@@ -109,6 +109,17 @@ def test_noisy_positions_with_a_quarter_wrong():
     assert 1.5 < found.horizontal_rms_m < 4
 
 
+def test_a_height_may_be_off_twice_as_far_and_one_that_is_not_known_is_never_off():
+    poses = street(30, 8)
+    high = poses["02.jpg"]
+    poses["02.jpg"] = Pose(high.R, -high.R @ (high.centre + [0, 0, 40]))
+    positions = measured(poses, 0)
+    for name, rise in (("00.jpg", 25), ("01.jpg", 15)):
+        positions[name] = replace(positions[name], height=positions[name].height + rise)
+    positions["02.jpg"] = replace(positions["02.jpg"], height=None)
+    assert georeference(map_of(poses, FRAME), 0, positions, SETTINGS).outliers == ("00.jpg",)
+
+
 def test_a_straight_track_is_kept_level_by_gravity():
     """Positions on a line say nothing of the roll about it; the cameras are upright to a degree."""
     poses = street(20, 0)
@@ -118,6 +129,13 @@ def test_a_straight_track_is_kept_level_by_gravity():
     assert errors(found, poses, scene)[1].max() < 2
     up = np.array([np.linalg.inv(FRAME.R)[:, 2]])
     assert np.degrees(np.arccos((found.similarity.R @ up[0])[2])) < 1.5
+
+
+def test_the_roll_about_a_straight_track_is_as_sure_as_gravity():
+    poses = street(20, 0)
+    found = georeference(map_of(poses, FRAME), 0, measured(poses, 0.5), SETTINGS)
+    roll = np.sqrt(np.linalg.eigvalsh(found.covariance[:2, :2]).max())
+    assert np.degrees(roll) == pytest.approx(2, rel=0.1)
 
 
 def test_positions_that_fix_the_tilt_are_believed_where_cameras_all_look_down():
@@ -193,6 +211,14 @@ def test_positions_closer_together_than_their_noise_tell_no_scale():
         georeference(map_of(poses, FRAME), 0, measured(poses, 3), SETTINGS)
 
 
+def test_a_scale_less_sure_than_its_limit_is_refused():
+    poses = street(12, 8)
+    scene, positions = map_of(poses, FRAME), measured(poses, 2)
+    std = float(georeference(scene, 0, positions, SETTINGS).covariance[6, 6]) ** 0.5
+    with pytest.raises(DataError, match="the scale is unsure by"):
+        georeference(scene, 0, positions, SETTINGS.model_copy(update={"max_scale_std": std / 1.5}))
+
+
 def test_the_stated_accuracy_covers_the_errors():
     """Over 40 draws of the noise: normalised squared errors of a camera's position and heading have the mean of their
     degrees of freedom (3 and 1) within half of it."""
@@ -230,6 +256,12 @@ def test_a_pose_on_earth():
     assert told.vertical_std_m == pytest.approx(np.sqrt(1 + 16 * 0.01))
     assert told.heading_std_deg == pytest.approx(np.degrees(np.sqrt(1e-4 + 4e-4)))
     assert found.locate(in_map).horizontal_std_m is None
+
+
+def test_an_unsure_scale_makes_a_place_unsure_by_its_distance():
+    covariance = np.diag([0, 0, 0, 0, 0, 0, 1e-4])
+    found = Georeference(0, ORIGIN, FRAME, covariance, np.zeros(3), (), (), np.zeros((0, 3)), True, True)
+    np.testing.assert_allclose(found.accuracy(np.array([100.0, 0, 0])), np.diag([1.0, 0, 0]))
 
 
 def test_heading_counts_from_the_north_where_the_camera_stands():

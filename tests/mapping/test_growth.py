@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lbr.errors import DataError
+from lbr.geometry.camera import guess_camera
 from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images, without_images
 from lbr.mapping.growth import Growth, View, grow
 from lbr.mapping.map import Map, build_map
@@ -189,11 +190,13 @@ def test_images_of_the_first_map_can_be_removed_too():
         without_images(case.scene, case.old[:3])
 
 
-def test_places_and_units_stay_what_they_are(exact: Case):
+def test_places_units_and_what_photographs_say_of_their_camera_stay_what_they_are(exact: Case):
     """Images go to the place they are of; a place that loses all of its images leaves no number behind."""
-    apart = replace(exact.scene, place=np.array([0, 0, 1, 1], np.int32), units="model")
+    said = {exact.old[0]: guess_camera(640, 480, 600, "Acme")}
+    apart = replace(exact.scene, place=np.array([0, 0, 1, 1], np.int32), units="model", said=said)
     images = {name: NewImage(exact.world.camera, exact.world.poses[name], 1) for name in exact.new}
     after = with_images(apart, images, np.zeros((0, 3)), _nothing())
+    assert after.said == said
     assert after.units == "model" and [int(after.place[after.index_of(n)]) for n in exact.old] == [0, 0, 1, 1]
     assert [int(after.place[after.index_of(n)]) for n in exact.new] == [1, 1]
     without, _ = without_images(after, exact.old[:1])

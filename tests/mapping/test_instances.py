@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lbr.errors import DataError
+from lbr.geometry.camera import Camera
 from lbr.geometry.gravity import ground_of, refine_up
 from lbr.geometry.pose import Pose
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
@@ -300,6 +301,14 @@ def test_a_photograph_is_asked_for_the_pieces_before_it_whatever_points_it_share
     areas = np.array([np.prod(piece.canvas.size) * piece.canvas.cell**2 for piece in pieces])
     np.testing.assert_allclose(far, areas * (230 / 44) ** 2 / (320 * 240), rtol=0.1)
     assert not turned.any() and not behind.any() and not touching.any()
+
+
+def test_a_view_of_a_large_photograph_has_its_camera_made_smaller():
+    large = Camera("PINHOLE", 1280, 960, (920.0, 920.0, 640.0, 480.0))
+    view = view_of(np.zeros((960, 1280, 3), np.uint8), large, Pose.identity())
+    height, width = view.lab.shape[:2]
+    assert width < 1280 and view.camera.size == (width, height)
+    np.testing.assert_allclose(view.project(np.array([[0.0, 0, 5]])), [[width / 2, height / 2]], atol=1e-6)
 
 
 def test_what_is_seen_from_far_off_is_told_by_its_coarse_picture():

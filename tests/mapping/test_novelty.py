@@ -38,6 +38,14 @@ def test_an_instance_is_believed_where_it_stands_and_nowhere_else(street: tuple[
     assert confirmed(scene, np.zeros_like(known), named) == {left: [], right: []}
 
 
+def test_an_instance_is_not_believed_where_most_of_what_is_called_it_stands_elsewhere(street: tuple[Map, np.ndarray]):
+    scene, true = street
+    known, right = np.where(true == 3, 0, true), scene.names[-1]
+    own = observed(scene, true, right)
+    assert 0 < np.mean(own[own >= 2] == 2) < 0.5
+    assert confirmed(scene, known, {right: np.where(own >= 2, 2, 0)}) == {right: []}
+
+
 def test_an_instance_of_another_place_is_not_believed(street: tuple[Map, np.ndarray]):
     """The same street twice, in frames that happen to agree; the instances are of the first."""
     scene, true = street

@@ -213,6 +213,12 @@ def test_what_is_named_anew():
     assert renamed(features(b.descriptors), b, found, 1) is None
 
 
+def test_an_instance_is_not_named_after_a_third_of_its_matches():
+    b = features(unit_rows(6, 8, np.random.default_rng(0)), [1, 1, 2, 2, 3, 3])
+    found = Matches(np.stack([np.arange(6), np.arange(6)], 1).astype(np.int32), np.ones(6, np.float32))
+    assert renamed(features(b.descriptors, [7] * 6), b, found, 2) is None
+
+
 @pytest.mark.parametrize("options", [{}, {"ratio": 0.6}, {"mutual": False}], ids=str)
 @pytest.mark.parametrize("min_features", [1, 4])
 def test_called_for_each_instance_or_all_at_once_is_the_same(options: dict, min_features: int):

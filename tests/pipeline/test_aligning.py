@@ -72,6 +72,12 @@ def test_a_query_found_by_an_image_that_fits_no_group_counts_as_missed(two_place
     assert "1 db images fit no group, 0 have no reference pose" in found.describe()[-1]
 
 
+def test_an_image_turned_from_its_reference_pose_fits_no_group(two_places: Map, reference):  # noqa: F811
+    turn = Pose.from_quaternion([np.cos(0.1), np.sin(0.1), 0, 0], [0, 0, 0])  # 11 degrees
+    turned = {**reference, "0a.png": turn @ reference["0a.png"]}
+    assert align_map(two_places, turned, AlignmentSettings()).outside == ("0a.png",)
+
+
 def test_too_few_reference_poses_are_said(two_places: Map, reference):  # noqa: F811
     few = {name: reference[name] for name in ("0a.png", "1a.png")}
     with pytest.raises(DataError, match="2 of its 9 db images have a reference pose, and no 3 of one place agree"):

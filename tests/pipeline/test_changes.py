@@ -111,6 +111,19 @@ def test_a_photograph_is_added_and_what_was_there_stays(
     assert not (work(own).root / ".extend").exists()
 
 
+def test_an_added_photograph_stands_where_its_pose_was_adjusted_to(own: Path, monkeypatch: pytest.MonkeyPatch):
+    adjusted = {}
+
+    def shifted(posed: dict, _: object, matches: object, free: set, *others: object) -> dict:
+        adjusted.update({name: Pose(posed[name][1].R, posed[name][1].t + [0, 0, 0.002]) for name in free})
+        return dict(adjusted)
+
+    monkeypatch.setattr(growing, "adjusted_poses", shifted)
+    assert extended(own) == 0
+    after = open_map(work(own).map)
+    np.testing.assert_allclose(after.pose(after.index_of("06.png")).t, adjusted["06.png"].t)
+
+
 def test_queries_of_a_camera_that_came_with_an_addition_have_its_intrinsics(own: Path, scene: RenderedScene):
     """And none once it is taken away."""
     exif = Image.Exif()

@@ -76,20 +76,33 @@ def check_queries(tmp_path: Path, scene: RenderedScene, metres: float, degrees: 
         assert record["position_std_m"] > 0
 
 
+def level(scale: float) -> Georeference:
+    """Of a place that is level, its x to the east, and surely so."""
+    similarity, none = Similarity(scale, np.eye(3), np.zeros(3)), np.zeros((1, 3))
+    return Georeference(0, ORIGIN, similarity, np.zeros((7, 7)), np.zeros(3), (), (), none, True, True)
+
+
 def test_a_query_that_told_its_own_lens_lies_on_earth_too():
     """Its camera has a covariance beside what makes a camera; none of it is lost."""
-    pose, identity = Pose(np.eye(3), np.array([1.0, -1.6, 4.0])), Similarity(1, np.eye(3), np.zeros(3))
-    earth = Georeference(
-        0, ORIGIN, identity, np.zeros((7, 7)), np.zeros(3), (), (), np.zeros((1, 3)), has_heights=True,
-        uses_gravity=True,
-    )  # fmt: skip
+    pose = Pose(np.eye(3), np.array([1.0, -1.6, 4.0]))
     lens = guess_camera(640, 480)
     estimate = PoseEstimate(pose, np.ones(9, bool), 1e-6 * np.eye(6), lens)
     told = Localization("a.jpg", Status.REFINED, "", estimate, lens, place=0, intrinsics_covariance=np.eye(4))
-    record = placed_on_earth(localization_to_json(told), {0: earth})
+    record = placed_on_earth(localization_to_json(told), {0: level(1)})
     where = np.array([record["geo"][of] for of in ("latitude", "longitude", "height")])
     np.testing.assert_allclose(enu_from_geodetic(where, ORIGIN), pose.centre, atol=1e-6)
     assert record["camera"]["covariance"] == np.eye(4).tolist() and record["geo"]["horizontal_std_m"] > 0
+
+
+def test_what_is_stated_of_a_query_is_in_degrees_and_metres_on_earth():
+    """A unit of the map is four metres; the camera is level and looks north."""
+    north, lens = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), guess_camera(640, 480)
+    estimate = PoseEstimate(Pose(north, np.zeros(3)), np.ones(9, bool), np.diag([1e-6] * 3 + [4e-4] * 3), lens)
+    told = Localization("a.jpg", Status.REFINED, "", estimate, lens, place=0)
+    record = placed_on_earth(localization_to_json(told, metres_per_unit=None), {0: level(4)})
+    assert record["geo"]["heading_std_deg"] == pytest.approx(np.degrees(1e-3))
+    assert record["position_std_m"] == pytest.approx(4 * record["position_std"])
+    assert record["geo"]["vertical_std_m"] == pytest.approx(4 * 0.02)
 
 
 def test_photographs_with_gps_alone_give_poses_on_earth_in_metres(

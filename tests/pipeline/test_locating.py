@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lbr.cli import main
 from lbr.errors import DataError
@@ -23,6 +23,7 @@ from lbr.pipeline.locating import Locator, photographs_at, sentence
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Localization, Status
+from tests.io.test_exif import RGB, STORED, save
 from tests.synthetic import PHOTOGRAPH, RenderedScene
 from tests.thirds import CONFIG, LABELLED
 
@@ -69,6 +70,18 @@ def test_an_array_and_a_path_without_intrinsics_are_the_same_photograph(locator:
     assert by_path.estimate.camera.source == "map" and by_path.estimate.camera.params == PHOTOGRAPH.params
     assert by_path.notes[0].startswith("intrinsics given for 7 db images of the same size")
     assert locator.locate(path).query == path.name and locator.locate(read_image(path)).query == "photograph"
+
+
+def test_a_photograph_is_turned_upright_unless_its_intrinsics_are_given(
+    locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def described(_: Locator, image: np.ndarray, log: object) -> None:
+        raise DataError(str(image.shape))
+
+    monkeypatch.setattr(Locator, "_described", described)
+    path = save(tmp_path / "a.png", STORED[6], {ExifTags.Base.Orientation: 6})
+    assert locator.locate(path).reason == str(RGB.shape)
+    assert locator.locate(path, PHOTOGRAPH).reason == str(STORED[6].shape)
 
 
 def test_of_a_camera_that_the_map_does_not_know_the_intrinsics_are_estimated(

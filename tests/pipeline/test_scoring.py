@@ -1,6 +1,7 @@
 """The evaluate stage on results written by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from lbr.evaluation import EvaluationSettings
 from lbr.geometry.consensus import AlignedGroup
 from lbr.geometry.pose import Pose
 from lbr.geometry.similarity import Similarity
+from lbr.io.files import write_text
 from lbr.io.text_lists import write_poses
 from lbr.pipeline.aligning import Alignment
 from lbr.pipeline.localization import result_names
 from lbr.pipeline.results import localization_to_json
-from lbr.pipeline.scoring import evaluate
+from lbr.pipeline.scoring import compare_runs, evaluate
 from lbr.pipeline.workspace import Workspace
 from lbr.types import Localization, PoseEstimate, Status
 from tests.synthetic import CAMERA
@@ -50,15 +52,42 @@ def test_errors_beside_what_was_stated(tmp_path: Path):
     assert "within twice of it 67%" in text
 
 
+def test_the_report_has_the_median_error_in_centimetres_and_how_many_images_were_compared(tmp_path: Path):
+    report, text = evaluated(tmp_path, replace(refined("a", 0.02), tried=("x", "y", "z")))
+    assert "| 6.00 cm, 0.000 deg |" in text and report["median_candidates"] == 3
+
+
+def test_what_is_stated_of_a_rotation_is_in_degrees():
+    stated = localization_to_json(refined("a", 0.02))["rotation_std_deg"]
+    assert stated == pytest.approx(np.degrees(np.sqrt(3e-6)))
+
+
+def test_of_two_runs_the_second_is_compared_with_the_first(tmp_path: Path):
+    before, after = Workspace(tmp_path, "before"), Workspace(tmp_path, "after")
+    for run, off in ((before, 0.06), (after, 0.02)):
+        found = refined("a", 0.02)
+        moved = replace(found, estimate=replace(found.estimate, pose=Pose(np.eye(3), np.array([off, 0, 0]))))
+        write_text(run.localizations, json.dumps(localization_to_json(moved)))
+    write_poses(tmp_path / "gt.txt", {"a": Pose.identity()})
+    text = compare_runs(before, after, tmp_path / "gt.txt", EvaluationSettings())
+    assert text.startswith("after against before, 1 queries in both: nearer in 1, farther in 0 ")
+    assert "median difference -4.00 cm" in text
+
+
 def test_nothing_is_said_of_what_was_not_stated_in_metres(tmp_path: Path):
     report, text = evaluated(tmp_path, refined("a", 0.02), units=None)
     assert "error_over_stated_std" not in report and "stated" not in text
 
 
 def test_what_is_stated_in_units_of_the_map_is_told_by_its_alignment(tmp_path: Path):
-    """One unit is two metres: 2 cm stated are 4."""
-    group = AlignedGroup(("db.jpg",), Similarity(2.0, np.eye(3), np.zeros(3)), np.zeros(1), np.zeros(1))
-    report, text = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=Alignment((group,), (0,), (), 0))
+    """One unit is two metres, by the larger group of its place: 2 cm stated are 4."""
+    larger, smaller = (
+        AlignedGroup(names, Similarity(scale, np.eye(3), np.zeros(3)), np.zeros(1), np.radians([3.0]))
+        for names, scale in ((("db.jpg",), 2.0), (("other.jpg",), 7.0))
+    )
+    alignment = Alignment((larger, smaller), (0, 0), (), 0)
+    report, text = evaluated(tmp_path, refined("a", 0.02), units=None, alignment=alignment)
+    assert [group["rotation_errors_deg"] for group in report["alignment"]["groups"]] == [[pytest.approx(3)]] * 2
     assert report["error_over_stated_std"] == {"num": 1, "median": pytest.approx(1.5)}
     assert "what the map itself is off by is not in it" in text
 

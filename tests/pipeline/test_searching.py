@@ -19,12 +19,13 @@ from lbr.io.files import remove
 from lbr.io.labels import read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
+from lbr.pipeline.indexing import _views
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.searching import SearchedScene, chosen
 from lbr.pipeline.workspace import Workspace
 from lbr.retrieval.index import open_index
 from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
-from tests.synthetic import RenderedScene
+from tests.synthetic import ExactWorld, RenderedScene
 from tests.thirds import CONFIG, LABELLED, VOCABULARY, true_mask, write_masks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +123,14 @@ def test_labels_of_observations_are_those_of_their_pixels(searched: Path, scene:
 
 
 # ---- localization
+
+
+def test_an_instance_is_compared_with_others_as_the_image_shows_it_that_shows_most_of_it(world: ExactWorld):
+    scene = world.map()
+    labels = np.zeros(len(scene.point_index), np.int32)
+    labels[scene.observations(0)] = 1
+    labels[scene.observations(3)][:10] = 1
+    np.testing.assert_array_equal(_views(scene, labels, 1000)[1].keypoints, scene.features(0).keypoints)
 
 
 def test_every_query_is_found_in_steps_by_instances(located: list, searched: Path, scene: RenderedScene):

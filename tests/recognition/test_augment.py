@@ -56,6 +56,14 @@ def test_half_a_pixel_does_not_creep_in():
     assert np.abs(view[20, :, 0] - wanted).max() <= 1
 
 
+def test_corners_move_by_up_to_the_share_of_the_sides_that_was_asked_for():
+    """The class of a pixel is its column, counted from 1."""
+    picture, columns = np.zeros((100, 100, 3), np.uint8), np.tile(np.arange(1, 101, dtype=np.int32), (100, 1))
+    rng, moving = np.random.default_rng(0), STILL.model_copy(update={"perspective": 0.1})
+    left = [augment(picture, columns, (100, 100), moving, rng)[1][0, 0] - 1 for _ in range(300)]
+    assert 9 <= max(left) <= 10
+
+
 def test_nothing_asked_for_changes_nothing():
     picture, mask = blocks()
     view, labels = augment(picture, mask, (144, 96), STILL, np.random.default_rng(0))

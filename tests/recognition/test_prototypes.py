@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lbr.errors import ConfigError, DataError
 from lbr.recognition.checkpoints import save_checkpoint
+from lbr.recognition.network import make_network
 from lbr.recognition.predict import Recognizer, make_recognizer
 from lbr.recognition.prototypes import NEVER, Pooling, Prototypes, read_prototypes, with_prototypes, write_prototypes
-from lbr.recognition.settings import RecognitionSettings
+from lbr.recognition.settings import PublishedCheckpoint, RecognitionSettings
 from lbr.types import InstancePrediction, InstanceVocabulary
-from tests.recognition.squares import VOCABULARY
+from tests.recognition.squares import NETWORK, VOCABULARY
 from tests.recognition.test_predict import IMAGE, SETTINGS, checkpoint
 
 GRID, WIDTH = (12, 16), 24
@@ -59,6 +61,9 @@ def test_cells_of_the_new_instance_are_named_and_the_others_stay():
     assert (after.mask[new] == 4).mean() > 0.8, "a tenth is beyond the threshold"
     np.testing.assert_array_equal(after.mask[~new], before.mask[~new])
     np.testing.assert_allclose(after.confidence[~new], before.confidence[~new], atol=0.02)
+    named = after.mask == 4
+    left = before.confidence[named] * (1 - after.confidence[named])
+    np.testing.assert_allclose(after.confidences[named][:, 1], left, rtol=1e-5, err_msg="the rest is shared as before")
     assert after.ids.shape == before.ids.shape and (np.diff(after.confidences, axis=-1) <= 0).all()
     assert (after.confidences.sum(-1) <= 1 + 1e-5).all() and after.confidences.min() >= 0
     assert len(after.presence) == 5 and after.presence[4] > 0.5 and (after.presence[:4] == 0).all()
@@ -75,6 +80,14 @@ def test_a_sure_network_is_not_overruled():
     before = replace(prediction_of(mask, 0.9), confidences=np.full((*mask.shape, 2), [0.97, 0.01], np.float32))
     after = with_prototypes(before, cells_of(mask, 97), pooled())
     assert (after.mask == 2).all()
+
+
+def test_a_network_that_is_sure_of_the_background_alone_is_overruled():
+    mask = bands(4, 1, 0, 3)
+    before, new = prediction_of(mask, 0.9), mask == 4
+    before.ids[new], before.confidences[new] = (0, 2), (0.95, 0.02)
+    after = with_prototypes(before, cells_of(mask, 99), pooled())
+    assert (after.mask[new] == 4).mean() > 0.8
 
 
 def test_a_new_instance_without_cells_is_never_named():
@@ -125,3 +138,14 @@ def test_a_recogniser_uses_them_until_its_network_has_learned_the_instances(tmp_
     other = checkpoint()
     learned = Recognizer(replace(other, vocabulary=GROWN), SETTINGS)
     assert learned.prototypes is None
+
+
+def test_a_published_checkpoint_may_have_prototypes_too(tmp_path: Path):
+    published = PublishedCheckpoint(path=tmp_path / "p.pth", colour_order="bgr")
+    whole = make_network(NETWORK.model_copy(update={"prune": False}), 4)
+    torch.save({"model": whole.state_dict()}, published.path)
+    settings = RecognitionSettings(network=NETWORK, published=published, prediction=SETTINGS)
+    corner = make_recognizer(settings, published.path, VOCABULARY).cells(IMAGE)[2, 3]
+    known = Prototypes(np.array([4, 5], np.int32), np.stack([corner, -corner]), np.array([-1, NEVER]), 1e-3)
+    found = make_recognizer(settings, published.path, GROWN, known).predict(IMAGE)
+    assert found.presence.shape == (6,) and (found.ids == 4).any()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lbr.recognition.masks import full_mask
+from lbr.recognition.masks import MAX_PLANES, full_mask
 from lbr.recognition.ranking import EvidenceRanking, PublishedRanking, RankingConfig, expected_areas, rank_instances
 from lbr.types import InstancePrediction
 
@@ -41,6 +41,7 @@ def test_a_stray_pixel_leads_the_published_order_and_not_ours():
     assert rank_instances(stray(), PublishedRanking())[0].tolist() == [5, 3]
     assert rank_instances(stray(), EvidenceRanking())[0].tolist()[0] == 3
     assert rank_instances(stray(), EvidenceRanking(min_evidence=0))[0].tolist() == [3, 5]
+    assert rank_instances(stray(), EvidenceRanking(min_evidence=1e-3))[0].tolist() == [3]
 
 
 def test_expected_areas():
@@ -116,6 +117,13 @@ def test_masks_at_the_photographs_size():
     assert (classes[:, :159] == 3).all() and (classes[:, 161:] == 2).all()
     assert sure.max() == pytest.approx(0.5) and sure.min() == pytest.approx(0.35, abs=0.01), "least at the border"
     assert full_mask(p, (16, 4))[0].tolist() == [[3] * 8 + [2] * 8] * 4
+
+
+def test_where_many_instances_lead_somewhere_the_largest_are_in_the_mask():
+    ids = np.ones((8, 8, 1))
+    ids[0], ids[7] = np.arange(2, 10)[:, None], np.arange(10, 18)[:, None]
+    found, _ = full_mask(prediction(ids, np.full((8, 8, 1), 0.9), 18), (8, 8))
+    assert len(np.unique(ids)) > MAX_PLANES and (found[1:7] == 1).all()
 
 
 def test_a_mask_of_its_own_size_is_what_leads():

@@ -21,6 +21,7 @@ from lbr.recognition.samples import (
     load_chunks,
     normalised,
 )
+from lbr.recognition.validation import HeldOut
 from tests.recognition.squares import PAINT, SIZE, STILL, VOCABULARY, write_squares
 
 AUGMENT = AugmentSettings(night=0.3, haze=0.3)
@@ -188,6 +189,22 @@ def test_copies_are_drawn_more_and_more(tmp_path: Path):
     assert not any(flat[:5]) and all(flat[-5:]) and 0.35 < np.mean(flat) < 0.65
     of = drawn.of(images, [SIZE] * 20)
     assert all(len(np.unique(of[epoch, 0][0])) == 1 for epoch in range(20)), "as in the last epoch"
+
+
+def test_around_a_copy_stands_another_photograph_in_the_same_copy(tmp_path: Path):
+    wide = STILL.model_copy(update={"crop_area": (2.0, 2.0)})
+    drawn = TrainingSamples(with_copies(tmp_path, 3), Photographs(VOCABULARY, SIZE, 10), [SIZE] * 9, wide, 0, (1, 1))
+    views = [drawn[epoch, index][0] for epoch in range(9) for index in range(3)]
+    assert {view.max() for view in views} == {100, 200}
+    assert all((view == view.max()).mean() > 0.9 for view in views), "but for a seam"
+
+
+def test_a_held_out_image_is_read_with_all_of_its_copies(tmp_path: Path):
+    (item,) = with_copies(tmp_path, 1)
+    images, masks = HeldOut([item], Photographs(VOCABULARY, SIZE, 10), SIZE).batch(item)
+    assert len(images) == len(masks) == 3 and torch.equal(masks[0], masks[2])
+    photograph, dark, light = images
+    assert dark.std((1, 2)).max() < 0.01 < photograph.std() and light.mean() > dark.mean()
 
 
 def test_photographs_are_kept_at_more_detail(tmp_path: Path):

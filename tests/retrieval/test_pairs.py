@@ -89,6 +89,11 @@ def test_pairs_of_covisibility_are_those_that_share_most():
     assert set(found) == expected and found == sorted(expected)
 
 
+def test_as_many_shared_points_as_are_wanted_are_enough():
+    shared = sparse.csr_matrix(np.array([[0, 5, 4], [5, 0, 0], [4, 0, 0]], np.int32))
+    assert pairs_from_covisibility(["a", "b", "c"], shared, CovisibilityPairs(min_shared=5)) == [("a", "b")]
+
+
 def test_no_shared_points_give_no_pair():
     assert pairs_from_covisibility(["a", "b"], sparse.csr_matrix((2, 2), dtype=np.int32), CovisibilityPairs()) == []
 
