@@ -11,6 +11,7 @@ from lbr.config import Config
 from lbr.errors import DataError
 from lbr.features import make_extractor
 from lbr.matching import guidance, make_matcher
+from lbr.parallel import single_blas_thread
 from lbr.pipeline.stage import Context
 from lbr.recognition.planning import automatic_epochs
 from lbr.retrieval.pairs import ExhaustivePairs, PosePairs, SimilarPairs
@@ -57,7 +58,8 @@ def measure(context: Context) -> Pace:
             break
     if len(found) < 2:
         raise DataError(f"{context.dataset.image_root}: fewer than two photographs there can be read")
-    matched = min(_seconds(lambda: matcher.match(*found)) for _ in range(TIMES))
+    with single_blas_thread():  # as in a worker: two beside a busy neighbour are ten times slower
+        matched = min(_seconds(lambda: matcher.match(*found)) for _ in range(TIMES))
     return Pace(seconds, matched, step_seconds(context.config.recognition))
 
 
