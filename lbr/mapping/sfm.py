@@ -92,17 +92,24 @@ def structure_from_motion(
             for camera_id in given.intersection(model.cameras):
                 model.cameras[camera_id].params = list(placeholder.cameras[camera_id].params)
         found = _refined(found, reconstruct, path, placeholder, given, settings, seed)
-    if found.unsettled and not found.models:
-        raise DataError(
+    if not found.models:
+        raise DataError(_why_no_model(found, len(cameras), len(matches), num_pairs, settings))
+    return found
+
+
+def _why_no_model(found: Motion, images: int, kept: int, pairs: int, settings: SfmSettings) -> str:
+    """kept: the pairs, of all that were matched, that share more than chance."""
+    if settings.min_model_size > images:
+        return f"{images} images are fewer than a model is to have: {settings.min_model_size} (min_model_size)"
+    if found.unsettled:
+        return (
             f"the intrinsics found for {len(found.unsettled)} images are no camera's, and no point comes out of them: "
             "take photographs from more sides, or such as say their focal length (EXIF)"
         )
-    if not found.models:
-        raise DataError(
-            f"structure from motion found no model in {len(cameras)} images, with {len(matches)} of {num_pairs} "
-            "matched pairs more than chance: too little overlap, too few matches, or no baseline"
-        )
-    return found
+    return (
+        f"structure from motion found no model in {images} images, with {kept} of {pairs} matched pairs more than "
+        "chance: too little overlap, too few matches, or no baseline"
+    )
 
 
 def _verify(database: Path, settings: SfmSettings, seed: int, parallel: ParallelSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -215,7 +216,8 @@ def manifest_path(output: Path) -> Path:
 def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     """Make an output: yields a store of parts that belongs to this recipe alone; writes the manifest at the end.
 
-    Killed in between, the parts stay and the next call goes on from them.
+    Killed in between, the parts stay and the next call goes on from them. Where the block raises, what is to be
+    replaced is there again, with its manifest.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = _parts_folder(output, recipe)
@@ -223,11 +225,14 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     for path in output.parent.iterdir():
         if left_over.fullmatch(path.name) and path != folder:
             remove(path)
-    remove(manifest_path(output))  # first: an output must never stand beside the manifest of an older one
     start = time.time()
     work = Making(PartStore(folder))
-    remove(output)
-    yield work
+    _set_aside(output)
+    try:
+        yield work
+    except BaseException:
+        _put_back(output)
+        raise
     manifest = {
         "stage": recipe.stage, "identity": recipe.identity, "config": recipe.config, "inputs": recipe.inputs,
         "versions": versions(), "seconds": round(time.time() - start, 3), **work.facts,
@@ -235,6 +240,30 @@ def making(output: Path, recipe: Recipe) -> Iterator[Making]:
     }  # fmt: skip
     write_text(manifest_path(output), json.dumps(manifest, indent=1, default=str))
     work.parts.delete()
+    for path in (output, manifest_path(output)):
+        remove(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.before")
+
+
+def _set_aside(output: Path) -> None:
+    """Move an output and its manifest away; one without a manifest, which a killed call left, is no better than what
+    was set aside before it."""
+    whole = manifest_path(output).exists()
+    for path in (manifest_path(output), output):  # an output must never stand beside the manifest of another
+        if path.exists() and (whole or not _aside(path).exists()):
+            remove(_aside(path))
+            os.replace(path, _aside(path))
+        remove(path)
+
+
+def _put_back(output: Path) -> None:
+    for path in (output, manifest_path(output)):
+        if _aside(path).exists():
+            remove(path)
+            os.replace(_aside(path), path)
 
 
 def open_parts(output: Path, recipe: Recipe) -> PartStore:

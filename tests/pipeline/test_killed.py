@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lbr.cli import main
-from lbr.pipeline.workspace import Recipe, Workspace, making
+from lbr.errors import DataError
+from lbr.pipeline.workspace import Recipe, Workspace, _set_aside, making, read_manifest, reusable
 from tests.synthetic import RenderedScene
 
 # Imports once, then forks a run, kills it after a random delay, and so on; the last run is left alone.
@@ -104,7 +105,7 @@ def test_overwriting_killed_between_output_and_manifest_gives_no_wrong_reuse(
 
     def replace(source: Path, target: Path) -> None:
         really(source, target)
-        if Path(target).name == "features-db.h5":
+        if Path(target).name == "features-db.h5" and not (tmp_path / "killed").exists():
             shutil.copytree(tmp_path / "work", tmp_path / "killed")
             raise Killed
 
@@ -115,6 +116,28 @@ def test_overwriting_killed_between_output_and_manifest_gives_no_wrong_reuse(
     at = f"workspace={tmp_path / 'killed'}"
     assert main(["extract", "--config", str(config), at]) == 2, "made with 100 keypoints, asked for 4096"
     assert main([*new, at]) == 0
+
+
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_what_was_to_be_overwritten_is_there_again_where_it_could_not(tmp_path: Path, killed_before: bool):
+    output, old, new = tmp_path / "map", Recipe("reconstruct", {"a": 1}, {}), Recipe("reconstruct", {"a": 2}, {})
+    with making(output, old) as work:
+        output.mkdir()
+        (output / "points").write_text("hours of work")
+        work.facts["summary"] = "good"
+    manifest = read_manifest(output)
+    if killed_before:  # between the new output and its manifest
+        _set_aside(output)
+        output.mkdir()
+    with pytest.raises(DataError, match="no model"), making(output, new):
+        output.mkdir()
+        (output / "points").write_text("half")
+        raise DataError("no model")
+    assert (output / "points").read_text() == "hours of work" and read_manifest(output) == manifest
+    assert reusable(output, old, overwrite=False)
+    with making(output, new) as work:
+        output.mkdir()
+    assert list(output.iterdir()) == [] and not list(tmp_path.glob(".*before"))
 
 
 def test_what_a_killed_run_left_behind_is_cleared_away(
