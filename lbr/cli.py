@@ -169,6 +169,8 @@ def _run_own(options: argparse.Namespace) -> int:
     context = Context(load_config(path, overrides), options.overwrite)
     skipped = left_out(context)
     verbs = [verb for verb in (*flow(context), *AFTER) if verb not in skipped]
+    if context.dataset.truth and (why := skipped.get("evaluate")):
+        print(f"poses will not be scored: {why}")
     if "train" in verbs:  # from copies as by night and in rain, too
         verbs.insert(verbs.index("train"), "stylize")
     seconds = estimate(context, measure(context), verbs)
@@ -257,10 +259,21 @@ def _run_verbs(context: Context, verbs: Sequence[str], compare_with: str | None 
     unscored: Sequence[Problem] = ()
     for verb in verbs:
         if verb == "evaluate":
-            unscored = _print_scores(context, compare_with)
+            unscored = _scored_or_said(context, compare_with)
         else:
             reports += _make(context, verb)
     return _exit_code(reports, (*context.dataset.problems, *unscored))
+
+
+def _scored_or_said(context: Context, compare_with: str | None) -> Sequence[Problem]:
+    """As `_print_scores`; what cannot be scored at all is a problem: the report follows."""
+    from lbr.errors import DataError
+    from lbr.io.text_lists import Problem
+
+    try:
+        return _print_scores(context, compare_with)
+    except DataError as error:
+        return [Problem("evaluate", str(error))]
 
 
 def _verbs_between(verbs: list[str], first: str | None, last: str | None) -> list[str]:

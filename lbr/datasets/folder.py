@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,8 @@ class FolderSettings(LabelSettings):
 
     model: a COLMAP model with cameras and poses of the db images; null reconstructs them by structure from motion.
     reference: a COLMAP model with poses of db images, used only to evaluate such a map, which is aligned to them.
-    queries: a list `name MODEL w h params...`, or names alone; null takes all images under `query_folder`.
+    queries: a list `name MODEL w h params...`, or names alone; null takes all images under `query_folder`. A photograph
+    that is a query, by its name or as the same file, is not mapped.
     held_out: a list of photographs, one a line, that would be mapped and are queries instead (with their cameras, where
     the model has them). stylized: folder of the stylised copies; null: root/stylized.
     """
@@ -56,6 +58,7 @@ def load_folder(settings: FolderSettings) -> Dataset:
     model = None if settings.model is None else root / settings.model
     cameras, poses = _mapped_images(settings, image_root, model, problems)
     queries = _queries(settings, image_root, set(cameras), problems)
+    _leave_out(image_root, queries, cameras, poses)
     if settings.held_out is not None:
         queries += _hold_out(settings.held_out, cameras, poses, given=model is not None)
     truth = _truth(settings, problems)
@@ -92,6 +95,18 @@ def _mapped_images(
     if not names:
         raise DataError(f"{image_root / folder}: no images to map in it")
     return photographs(image_root, names, problems), None
+
+
+def _leave_out(
+    image_root: Path, queries: Iterable[Query], cameras: dict[str, Camera], poses: dict[str, Pose] | None
+) -> None:
+    """Take the photographs that are queries from those to map. Raises DataError where none is left."""
+    files = {(image_root / query.name).resolve() for query in queries}
+    for name in [name for name in cameras if files and (image_root / name).resolve() in files]:
+        del cameras[name]
+        (poses or {}).pop(name, None)
+    if not cameras:
+        raise DataError(f"{image_root}: all of its photographs are queries, so none is left to map")
 
 
 def _hold_out(path: Path, cameras: dict[str, Camera], poses: dict[str, Pose] | None, given: bool) -> tuple[Query, ...]:

@@ -14,13 +14,13 @@ import numpy as np
 import yaml
 
 from lbr.config import load_config
-from lbr.datasets.reading import in_one_format, model_folder, one_of_each
+from lbr.datasets.reading import in_one_format, model_folder, photographs
 from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import read_text, remove, write_text
 from lbr.io.images import list_images, list_others
-from lbr.io.text_lists import read_names, write_poses
+from lbr.io.text_lists import read_listed_poses, read_names, read_query_list, write_poses
 
 MODELS = ("3D-models", "sparse/0", "sparse")  # where a COLMAP model with the poses of the photographs may be
 HELD_OUT_EVERY = 8  # without queries, one photograph of so many is localized instead of mapped
@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FOLDER_CONFIG = CONFIGS / "folder.yaml"
 OF_THE_COMMAND = ("base=", "workspace=", "dataset=", "dataset.")  # overrides of what the file is known again by
 CONFIG, LINKS, HELD_OUT, HELD_OUT_POSES = "config.yaml", "photographs", "held-out.txt", "held-out-poses.txt"
+TRUTH = "query-poses.txt"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def with_queries(found: Found, queries: Path, links: Path) -> Found:
         raise DataError(f"{queries}: no photographs in it (nor below it)")
     return replace(
         found, images=links, db_folder="db" if found.model is None else found.db_folder, queries=None,
-        query_folder=QUERY, ground_truth=_file(queries / "gt.txt"),
+        query_folder=QUERY, ground_truth=links.parent / TRUTH if (queries / "gt.txt").is_file() else None,
     )  # fmt: skip
 
 
@@ -127,7 +128,12 @@ def prepare(
     queries = queries and Path(os.path.abspath(queries))
     asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
     names, poses = _photographs(there)
+    files = _query_files(asked, queries)
+    twice = [name for name in names if files and (there.images / name).resolve() in files]
+    names = sorted(set(names).difference(twice))
     told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
+    if twice:
+        told.append(f"{len(twice)} of the photographs are queries, and not mapped")
     held = [] if asked.has_queries else _choose_held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
@@ -138,6 +144,7 @@ def prepare(
     _check_same(workspace / CONFIG, sections, named=base is not None)  # before anything of it is changed
     if queries is not None and asked.images != there.images:
         link(there, queries, workspace / LINKS)
+        told += _write_truth(queries / "gt.txt", asked.ground_truth)
     if asked.has_queries:
         told.append(f"queries: {asked.queries or asked.images / (asked.query_folder or '')}")
     else:
@@ -149,9 +156,19 @@ def prepare(
 def _photographs(found: Found) -> tuple[list[str], dict[str, Pose]]:
     """Names of the photographs that the dataset will have to map, sorted, and their poses where a model has them."""
     if found.model is None:  # the dataset tells which are left out
-        return one_of_each(found.images, list_images(found.images, found.db_folder), []), {}
+        return list(photographs(found.images, list_images(found.images, found.db_folder), [])), {}
     cameras, poses = posed_cameras(read_model(found.model))
     return sorted(in_one_format([name for name in cameras if (found.images / name).is_file()], [])), poses
+
+
+def _query_files(asked: Found, queries: Path | None) -> set[Path]:
+    """The files that are queries, links followed. queries: the folder or the photograph that the user named."""
+    if asked.queries is not None:
+        return {(asked.images / name).resolve() for name in read_query_list(asked.queries)[0]}
+    if queries is not None and queries.is_file():
+        return {queries.resolve()}
+    folder = queries or (asked.images / asked.query_folder if asked.query_folder else None)
+    return {(folder / name).resolve() for name in list_images(folder)} if folder else set()
 
 
 def _left_alone(found: Found) -> list[str]:
@@ -205,6 +222,15 @@ def _write_held_out(held: list[str], poses: dict[str, Pose], workspace: Path) ->
     return f"no queries: {len(held)} photographs are held out and localized ({HELD_OUT})"
 
 
+def _write_truth(path: Path, target: Path | None) -> list[str]:
+    """The true poses that lie beside the queries, under the names that the queries have here; what to tell of it."""
+    if target is None:
+        return []
+    poses, wrong = read_listed_poses(path)
+    write_poses(target, {f"{QUERY}/{name.removeprefix(f'{QUERY}/')}": pose for name, pose in poses.items()})
+    return [f"true poses of {len(poses)} queries: {path}", *(f"left out: {problem}" for problem in wrong)]
+
+
 def _sized(found: Found, count: int) -> dict[str, Any]:
     """Sections that depend on what there is."""
     minutes = max(float(np.clip(count / 20, *TRAINING_MINUTES)), count / MANY_PER_MINUTE)
@@ -249,7 +275,7 @@ def _check_place(path: Path, there: dict[str, Any], wanted: dict[str, Any]) -> N
     dataset = there.get("dataset")
     for key in ("images", "ground_truth"):  # the two that may lie in the workspace
         value, mine = (str(section.get(key)) if isinstance(section, dict) else "" for section in (dataset, wanted))
-        if value != mine and Path(value).name == Path(mine).name in (LINKS, HELD_OUT_POSES):
+        if value != mine and Path(value).name == Path(mine).name in (LINKS, HELD_OUT_POSES, TRUTH):
             raise ConfigError(f"{path}: was moved: dataset.{key} is {value} there, now {mine}; change it")
 
 

@@ -39,7 +39,7 @@ def make_report(context: Context) -> list[Report]:
     """runs/<run>/report.html. Raises DataError when nothing was localized yet."""
     workspace, settings = context.workspace, context.config.evaluation
     records = read_localizations(workspace.localizations)
-    scored, alignment = _scored(context, records)
+    scored, alignment, unscored = _scored(context, records)
     made = {output: read_manifest(output) for output in workspace.outputs}
     scene, places = open_map(workspace.map), read_georeferences(workspace.map)
     with ExitStack() as files:
@@ -51,7 +51,7 @@ def make_report(context: Context) -> list[Report]:
             thresholds=settings.thresholds,
             errors=scored and scored.errors, scores=scored and scored.scores,
             stage_seconds={output.stem: manifest["seconds"] for output, manifest in made.items() if manifest},
-            problems=list(dict.fromkeys(p for output in workspace.outputs for p in problems_of(output))),
+            problems=[*dict.fromkeys((*unscored, *(p for output in workspace.outputs for p in problems_of(output))))],
             facts=_facts(scene.extractor.get("name", "unknown")),
             metres_per_unit={p: _metres_per_unit(scene, p, alignment, places) for p in range(scene.num_places)},
             georeference=[describe(found) for found in places.values()],
@@ -68,13 +68,19 @@ def make_report(context: Context) -> list[Report]:
     return [Report(path, f"{len(records)} queries, {path.stat().st_size / 1e6:.1f} MB; open it in a browser")]
 
 
-def _scored(context: Context, records: Sequence[Mapping[str, Any]]) -> tuple[Scored | None, Alignment | None]:
-    """The scores of a run, and the alignment they are by; None where the true poses are not known or not comparable."""
+def _scored(
+    context: Context, records: Sequence[Mapping[str, Any]]
+) -> tuple[Scored | None, Alignment | None, Sequence[Problem]]:
+    """The scores of a run, and the alignment they are by; None where the true poses are not known or not comparable,
+    and why, where they should be."""
     truth = context.dataset.truth
     if truth is None or (needs_alignment(context) and not reference_poses(context)):
-        return None, None
+        return None, None, ()
     alignment = alignment_of(context)
-    return score(records, truth, context.config.evaluation, alignment), alignment
+    try:
+        return score(records, truth, context.config.evaluation, alignment), alignment, ()
+    except DataError as error:
+        return None, alignment, [Problem("true poses", str(error))]
 
 
 def _metres_per_unit(

@@ -189,6 +189,51 @@ def test_one_photograph_or_a_list_can_be_the_queries(tmp_path: Path, scene: Rend
     assert {q.name: q.camera for q in listed.queries} == dict.fromkeys(scene.queries, scene.camera)
 
 
+@pytest.mark.parametrize("what", ["folder", "photograph", "list"])
+def test_queries_among_the_photographs_are_not_mapped(tmp_path: Path, plain: Path, what: str):
+    """They would be found by themselves."""
+    (plain / "today").mkdir()
+    shutil.move(plain / "03.png", plain / "today/03.png")
+    (tmp_path / "list.txt").write_text("today/03.png\n")
+    queries = {"folder": plain / "today", "photograph": plain / "today/03.png", "list": tmp_path / "list.txt"}[what]
+    found, _, told = made(plain, tmp_path / "work", queries)
+    assert [q.name.rpartition("/")[2] for q in found.queries] == ["03.png"]
+    assert len(found.db_names) == 6 and not any("03.png" in name for name in found.db_names)
+    assert "6 photographs to map" in told and "1 of the photographs are queries, and not mapped" in told
+
+
+def test_a_folder_of_queries_below_the_photographs_is_not_counted_among_them(tmp_path: Path, plain: Path):
+    (plain / "query").mkdir()
+    shutil.move(plain / "03.png", plain / "query/03.png")
+    found, _, told = made(plain, tmp_path / "work")
+    assert len(found.db_names) == 6 and "6 photographs to map" in told
+
+
+def test_photographs_that_are_all_queries_leave_none_to_map(tmp_path: Path, plain: Path):
+    path, _ = prepare(plain, plain, tmp_path / "work")
+    with pytest.raises(DataError, match="all of its photographs are queries"):
+        load_dataset(load_config(path).dataset)
+
+
+def test_a_photograph_that_cannot_be_read_is_not_held_out(tmp_path: Path, plain: Path):
+    for number in range(3):
+        another(plain / "00.png", plain / f"more {number}.png")
+    (plain / "04.png").write_bytes(b"")  # the one of eight
+    found, _, told = made(plain, tmp_path / "work")
+    assert [problem.what for problem in found.problems] == ["04.png"] and "9 photographs to map" in told
+    assert len(found.db_names) == 8 and len(found.queries) == 1
+
+
+def test_true_poses_beside_the_queries_are_by_their_own_names(tmp_path: Path, plain: Path):
+    other = tmp_path / "today"
+    other.mkdir()
+    shutil.move(plain / "03.png", other / "03.png")
+    (other / "gt.txt").write_text("03.png 1 0 0 0 1 2 3\nnonsense\n")
+    found, _, told = made(plain, tmp_path / "work", other)
+    assert list(read_poses(found.truth)) == [q.name for q in found.queries] == ["query/03.png"]
+    assert "true poses of 1 queries" in told and "gt.txt:2: not a pose" in told
+
+
 def test_what_a_person_changed_in_the_configuration_stays(tmp_path: Path, scene: RenderedScene, plain: Path):
     _, path, _ = made(scene.root, tmp_path / "work")
     changed = {**yaml.safe_load(path.read_text()), "seed": 5}

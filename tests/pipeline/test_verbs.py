@@ -184,6 +184,19 @@ def test_two_runs_are_compared_query_by_query(copied: Path, capsys: pytest.Captu
     assert "nothing" in capsys.readouterr().err
 
 
+def test_true_poses_of_none_of_the_queries_are_a_problem_and_the_report_follows(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "other.txt").write_text("b.png 1 0 0 0 0 0 0\n")
+    truth = f"dataset.ground_truth={tmp_path / 'other.txt'}"
+    assert main(["evaluate", "--config", str(copied), truth]) == 2
+    (tmp_path / "work/runs/default/report.html").unlink()
+    assert main(["run", "--config", str(copied), truth]) == 1
+    said = f"{tmp_path / 'other.txt'}: has the true pose of none of the 3 queries"
+    assert f"problem: evaluate: {said}" in capsys.readouterr().err
+    assert said in (tmp_path / "work/runs/default/report.html").read_text()
+
+
 @pytest.mark.parametrize("folder", ["db", "query"])
 def test_an_input_that_changed_is_noticed(
     tmp_path: Path, own_scene: Path, finished: Workspace, write_config, capsys, folder: str
