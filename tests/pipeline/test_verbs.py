@@ -109,7 +109,7 @@ def test_the_report_has_the_errors_of_each_query(scene: RenderedScene, finished:
     truth = {name: scene.poses[name] for name in scene.queries}
     for name, pose in read_poses(finished.poses).items():
         assert report["queries"][name]["position_m"] == pytest.approx(pose_error(pose, truth[name])[0], abs=1e-9)
-    assert set(report["scores"]) == {"all", "night"} and report["scores"]["all"]["recall"] == [100.0] * 3
+    assert set(report["scores"]) == {"all", "night", "other"} and report["scores"]["all"]["recall"] == [100.0] * 3
     assert report["statuses"] == {"refined": 3}
     assert "| night | 1 |" in finished.report.with_suffix(".md").read_text()
 
