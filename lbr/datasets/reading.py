@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from filecmp import cmp
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.exif import camera_of_photograph
-from lbr.io.images import is_turned
+from lbr.io.images import image_size, is_turned
 from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.settings import ConfigPath, Settings
@@ -69,9 +70,10 @@ def model_folder(root: Path, spellings: Sequence[str]) -> Path:
 def modelled_images(
     image_root: Path, model: Path, problems: list[Problem]
 ) -> tuple[dict[str, Camera], dict[str, Pose]]:
-    """Cameras and poses of the model's images that are on disk; the others become one problem.
+    """Cameras and poses of the model's images that are on disk; the others become one problem. Cameras of photographs
+    that were resized since are scaled, and it is said; those of another shape are left out.
 
-    Raises DataError when none is.
+    Raises DataError when none is there.
     """
     cameras, poses = posed_cameras(read_model(model))
     missing = [name for name in cameras if not (image_root / name).is_file()]
@@ -83,7 +85,31 @@ def modelled_images(
         problems.append(Problem(str(model), why))
     gone = set(missing)
     present = in_one_format([name for name in cameras if name not in gone], problems)
-    return {n: cameras[n] for n in present}, {n: poses[n] for n in present}
+    cameras = _of_their_sizes(image_root, {n: cameras[n] for n in present}, problems)
+    return cameras, {n: poses[n] for n in cameras}
+
+
+def _of_their_sizes(
+    image_root: Path, cameras: Mapping[str, Camera], problems: list[Problem]
+) -> dict[str, Camera]:  # fmt: skip
+    """The cameras as the files are, by name. Of a header that cannot be read, whoever decodes the image says so."""
+    fitting, resized = dict(cameras), []
+    for name, camera in cameras.items():
+        with suppress(DataError):
+            width, height = image_size(image_root / name)
+            sizes = f"is {width}x{height}, its camera {camera.width}x{camera.height}"
+            if camera.size == (width, height):
+                continue
+            try:
+                fitting[name] = camera.scaled(width, height)
+                resized.append(f"{name} {sizes}")
+            except ValueError:
+                del fitting[name]
+                problems.append(Problem(name, f"{sizes}, which is another shape; left out"))
+    if resized:
+        why = f"{len(resized)} of {len(cameras)} photographs were resized ({resized[0]}); their intrinsics are scaled"
+        problems.append(Problem("cameras", why))
+    return fitting
 
 
 def photographs(image_root: Path, names: Sequence[str], problems: list[Problem]) -> dict[str, Camera]:

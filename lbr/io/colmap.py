@@ -17,6 +17,7 @@ import pycolmap
 from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose, xyzw_to_wxyz
+from lbr.io.colmap_binary import check_binary
 from lbr.io.files import atomic_path
 
 
@@ -77,6 +78,7 @@ def project(camera: Camera, cam_from_world: Pose, points: np.ndarray) -> np.ndar
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
     """Read a COLMAP model, binary or text, with or without rigs. Raises DataError when it is missing or broken."""
+    check_binary(folder)
     try:
         model = pycolmap.Reconstruction(folder)
     except (ValueError, RuntimeError, IndexError, MemoryError) as error:

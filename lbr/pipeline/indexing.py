@@ -69,10 +69,15 @@ def _shown(
     context: Context, scene: Map, masks: Mapping[str, Path], vocabulary: InstanceVocabulary, work: Making
 ) -> tuple[dict[str, dict[int, float]], np.ndarray]:
     """How much of each image is of which instance, and the instance of each observation, int32 [O]."""
-    shares: dict[str, dict[int, float]] = {}
+    bare = [name for name, path in masks.items() if context.makes_labels and not path.is_file()]
+    if bare:  # of places without instances; those of the dataset's labels are told one by one
+        first = f"first: {masks[bare[0]]}"
+        work.problems.append(Problem("labels", f"{len(bare)} images have none, so show no instance ({first})"))
+    shares: dict[str, dict[int, float]] = {name: {} for name in bare}
+    there = {name: path for name, path in masks.items() if name not in shares}
     labels = np.zeros(len(scene.point_index), np.int32)
     worker = ReadMask(vocabulary)
-    for (name, _), found in parallel_map(worker, list(masks.items()), context.config.parallel, "index"):
+    for (name, _), found in parallel_map(worker, list(there.items()), context.config.parallel, "index"):
         if isinstance(found, Problem):
             work.problems.append(found)
             shares[name] = {}

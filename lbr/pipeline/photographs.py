@@ -14,7 +14,7 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
 from lbr.io.files import atomic_path
-from lbr.io.images import SUFFIXES, copy_upright, is_turned, list_images
+from lbr.io.images import SUFFIXES, copy_upright, image_size, is_turned, list_images
 from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_listed_poses, read_query_list
 
@@ -55,11 +55,23 @@ def find_photographs(image_root: Path, images: Path, poses: Path | None, in_map:
     clash = {} if in_map is None else _clashes(found.files, in_map)
     missing = {name: f"{path}: no such image" for name, path in found.files.items() if not path.is_file()}
     found = found.without({**missing, **clash})
+    found = found.without(_of_other_sizes(found))
     if not found.files:
         first = f" (first: {found.problems[0]})" if found.problems else ""
         wanted = "in it" if in_map is None else "to add"
         raise DataError(f"{images}: no photograph {wanted}{first}")
     return found
+
+
+def _of_other_sizes(found: Photographs) -> dict[str, str]:
+    """Why, of those whose file is not of its camera's size; of a broken header whoever decodes the image says so."""
+    wrong = {}
+    for name in found.files.keys() & found.cameras.keys():
+        with suppress(DataError):
+            (width, height), camera = image_size(found.files[name]), found.cameras[name]
+            if (width, height) != camera.size:
+                wrong[name] = f"the image is {width}x{height}, its camera {camera.width}x{camera.height}"
+    return wrong
 
 
 def _clashes(files: Mapping[str, Path], in_map: Collection[str]) -> dict[str, str]:

@@ -99,6 +99,20 @@ def test_one_photograph_in_two_formats_is_mapped_once(own_scene: Path, scene: Re
     assert found.poses is None or found.poses.keys() == found.cameras.keys()
 
 
+def test_photographs_that_were_resized_have_their_cameras_scaled_and_it_is_said(own_scene: Path, scene: RenderedScene):
+    """As `images_2` beside `images`; of another shape than the camera is none."""
+    smaller, wrong, *others = sorted(scene.db)
+    for name, size in ((smaller, (240, 180)), (wrong, (320, 180))):
+        picture = Image.open(own_scene / "images" / name)
+        picture.resize(size).save(own_scene / "images" / name)
+    found = load(own_scene)
+    assert found.cameras == {smaller: scene.camera.scaled(240, 180), **dict.fromkeys(others, scene.camera)}
+    assert found.poses.keys() == found.cameras.keys()
+    resized = f"1 of 7 photographs were resized ({smaller} is 240x180, its camera 480x360); their intrinsics are scaled"
+    shape = f"{wrong}: is 320x180, its camera 480x360, which is another shape; left out"
+    assert {str(problem) for problem in found.problems} == {f"cameras: {resized}", shape}
+
+
 def test_photographs_say_of_their_cameras_what_they_say_also_where_a_model_gives_them(own_scene: Path):
     """A query of the same camera says the same. Of a photograph that cannot be read nothing is said."""
     names = load(own_scene).db_names

@@ -24,6 +24,7 @@ from lbr.io.colmap import (
     write_model,
 )
 from lbr.io.colmap_arrays import model_arrays
+from lbr.io.colmap_binary import PARAMETERS
 from tests.geometry.test_camera import example
 from tests.synthetic import CAMERA, arc_poses, box_points, colmap_model, random_rotation
 
@@ -113,14 +114,32 @@ def test_no_model_and_an_empty_one_are_said(tmp_path: Path):
         read_model(tmp_path)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_truncated_model_is_one_clear_line(tmp_path: Path, small_model: pycolmap.Reconstruction, share: float):
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.95, 0.99])
+@pytest.mark.parametrize("file", ["images.bin", "cameras.bin", "points3D.bin"])
+def test_a_truncated_model_is_one_clear_line(
+    tmp_path: Path, small_model: pycolmap.Reconstruction, file: str, share: float
+):
+    """Of cameras and points cut short pycolmap reads what is not there, and takes all memory for it."""
     write_model(tmp_path / "m", small_model)
-    images = tmp_path / "m" / "images.bin"
-    images.write_bytes(images.read_bytes()[: int(share * images.stat().st_size)])
-    with pytest.raises(DataError) as error:
+    path = tmp_path / "m" / file
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(DataError, match=None if file == "images.bin" else file) as error:
         model_arrays(read_model(tmp_path / "m"))
     assert "\n" not in str(error.value)
+
+
+ALL_MODELS = [kind for name, kind in pycolmap.CameraModelId.__members__.items() if name != "INVALID"]
+
+
+def test_the_length_of_every_camera_is_known():
+    known = {int(kind): pycolmap.Camera.create_from_model_id(0, kind, 1, 1, 1) for kind in ALL_MODELS}
+    assert {number: len(camera.params) for number, camera in known.items()} == PARAMETERS
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_cameras_of_every_model_are_whole(tmp_path: Path, model: str):
+    write_model(tmp_path, build_model({"a.jpg": example(model)}, {"a.jpg": Pose.identity()}))
+    assert posed_cameras(read_model(tmp_path))[0] == {"a.jpg": example(model)}
 
 
 def with_quaternions_of_norm(norm: float) -> pycolmap.Reconstruction:

@@ -16,7 +16,7 @@ from PIL import Image
 from lbr.cli import main
 from lbr.config import load_config
 from lbr.errors import DataError
-from lbr.geometry.camera import Camera
+from lbr.geometry.camera import Camera, guess_camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import build_model, write_model
 from lbr.io.exif import camera_of_photograph
@@ -282,6 +282,15 @@ def test_names_that_the_map_has_are_problems_also_with_another_suffix(tmp_path: 
     assert len(find_photographs(tmp_path / "images", tmp_path / "new", None, None).files) == 4
 
 
+def test_a_photograph_of_another_size_than_its_camera_is_a_problem(tmp_path: Path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    write_query_list(tmp_path / "list.txt", {"a.png": guess_camera(64, 48), "b.png": guess_camera(128, 96)})
+    found = find_photographs(tmp_path / "images", tmp_path / "list.txt", None, None)
+    assert list(found.files) == ["a.png"]
+    assert [str(problem) for problem in found.problems] == ["b.png: the image is 64x48, its camera 128x96"]
+
+
 @pytest.mark.parametrize(
     "case", ["none localized", "none there", "no map", "no intrinsics", "stale map", "other feature", "not recognised"]
 )
@@ -430,6 +439,7 @@ def left_of_arc(tmp_path: Path, scene: RenderedScene, write_config: Callable) ->
         tmp_path / "scene/3D-models", build_model(dict.fromkeys(kept, PHOTOGRAPH), {n: scene.poses[n] for n in kept})
     )
     write_query_list(tmp_path / "list.txt", dict.fromkeys(new, PHOTOGRAPH))
+    write_query_list(tmp_path / "scene/queries.txt", {n: PHOTOGRAPH for n in scene.queries if n in new})  # not mapped
     config = write_config(tmp_path, tmp_path / "scene", "localization: {verification: {min_inliers: 70}}\n")
     assert main(["run", "--config", str(config), "--until", "reconstruct"]) == 0
     return ["extend", "--config", str(config), "--images", str(tmp_path / "list.txt")], kept
