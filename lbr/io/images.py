@@ -60,6 +60,8 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
     """
     with _opened(path) as image:
         image.load()
+        if image.mode == "F":  # nobody knows how bright its white is
+            raise DataError(f"{path}: has floating point pixels; convert it to 8 or 16 bits")
         return _to_rgb(ImageOps.exif_transpose(image) if upright else image)
 
 
@@ -139,7 +141,8 @@ def write_image(path: Path, image: np.ndarray, quality: int = 85) -> None:
 def list_images(root: Path, folder: str = ".") -> list[str]:
     """Names (posix, relative to `root`) of the files under root/folder with an image's suffix, sorted.
 
-    Hidden files are left out, and what a Mac adds to an archive: their `._photo.jpg` is no photograph.
+    Folders that are linked there are entered. Hidden files are left out, and what a Mac adds to an archive: their
+    `._photo.jpg` is no photograph.
     """
     return [name for name in _list_files(root, folder) if PurePosixPath(name).suffix.lower() in SUFFIXES]
 
@@ -153,11 +156,26 @@ def _list_files(root: Path, folder: str) -> list[str]:
     if not (root / folder).is_dir():
         raise DataError(f"{root / folder}: no such folder of images")
     # a link to a file that is not there is one that cannot be read: who reads it says so
-    paths = (p for p in (root / folder).rglob("*") if p.is_file() or (p.is_symlink() and not p.exists()))
+    paths = (p for p in _below(root / folder) if p.is_file() or (p.is_symlink() and not p.exists()))
     found = (path.relative_to(root) for path in paths)
     return sorted(
         path.as_posix() for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.parts)
     )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All that is no folder below a folder, links to folders followed: each folder once, by its own name if it can."""
+    walked, own, linked = set[Path](), [folder], list[Path]()
+    while own or linked:
+        base = (own or linked).pop()
+        if (real := base.resolve()) in walked:
+            continue
+        walked.add(real)
+        for path in base.iterdir():
+            if path.is_dir():
+                (linked if path.is_symlink() else own).append(path)
+            else:
+                yield path
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -175,7 +193,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.max(initial=0) > 255:
             values = values.astype(np.uint32) >> 8

@@ -130,7 +130,7 @@ class TrainingSettings(Settings):
     max_minutes: float | None = Field(
         default=None, gt=0, description="fewer epochs where the first steps, measured, say that all would take longer"
     )
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=1024)
     growing: tuple[float, ...] = Field(
         default=(1.0,),
         min_length=1,

@@ -48,6 +48,13 @@ def test_sixteen_bits_are_brought_to_eight(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 2], GREY)
 
 
+def test_floating_point_pixels_are_refused(tmp_path: Path):
+    """Of 0 to 1 they were all black."""
+    Image.fromarray(np.full((4, 6), 0.5, np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=r"a.tiff: has floating point pixels; convert it"):
+        read_image(tmp_path / "a.tiff")
+
+
 def test_bits_of_one(tmp_path: Path):
     Image.fromarray(GREY > 127).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], np.where(GREY > 127, 255, 0))
@@ -171,6 +178,18 @@ def test_hidden_files_are_no_photographs(tmp_path: Path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(tmp_path) == ["a.jpg"] and list_others(tmp_path) == []
+
+
+def test_linked_folders_are_entered_each_once(tmp_path: Path):
+    """Also one that leads around in a circle, and one to a folder that is there already."""
+    for path in ("photos/old/a.jpg", "nas/b.jpg", "nas/deep/c.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    for link, target in (("more", "nas"), ("again", "nas/deep"), ("latest", "photos/old"), ("around", "photos")):
+        (tmp_path / "photos" / link).symlink_to(tmp_path / target)
+    (tmp_path / "nas/back").symlink_to(tmp_path / "photos")
+    found = list_images(tmp_path / "photos")
+    assert sorted(name.rpartition("/")[2] for name in found) == ["a.jpg", "b.jpg", "c.jpg"] and "old/a.jpg" in found
 
 
 def test_a_link_to_nothing_is_listed_so_that_its_reader_can_say_so(tmp_path: Path):
