@@ -127,13 +127,11 @@ def prepare(
         raise ConfigError(f"{workspace}: lies among the photographs of {mapped}; name a --workspace outside of them")
     queries = queries and Path(os.path.abspath(queries))
     asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
-    names, poses = _photographs(there)
-    files = _query_files(asked, queries)
-    twice = [name for name in names if files and (there.images / name).resolve() in files]
-    names = sorted(set(names).difference(twice))
+    found, poses = _photographs(there)
+    names = _without(found, there.images, _query_files(asked, queries))
     told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
-    if twice:
-        told.append(f"{len(twice)} of the photographs are queries, and not mapped")
+    if len(names) < len(found):
+        told.append(f"{len(found) - len(names)} of the photographs are queries, and not mapped")
     held = [] if asked.has_queries else _choose_held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
@@ -169,6 +167,10 @@ def _query_files(asked: Found, queries: Path | None) -> set[Path]:
         return {queries.resolve()}
     folder = queries or (asked.images / asked.query_folder if asked.query_folder else None)
     return {(folder / name).resolve() for name in list_images(folder)} if folder else set()
+
+
+def _without(names: list[str], root: Path, files: set[Path]) -> list[str]:
+    return [name for name in names if (root / name).resolve() not in files] if files else names
 
 
 def _left_alone(found: Found) -> list[str]:
