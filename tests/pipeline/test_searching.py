@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from lbr.io.files import remove
 from lbr.io.labels import read_mask, read_vocabulary, write_mask, write_vocabulary
 from lbr.io.predictions_file import PredictionFile, prediction_to_arrays, write_predictions
 from lbr.mapping.map import open_map
-from lbr.pipeline.indexing import _views
+from lbr.parallel import ParallelSettings
+from lbr.pipeline.indexing import _shown, _views
 from lbr.pipeline.results import read_localizations
 from lbr.pipeline.searching import SearchedScene, chosen
-from lbr.pipeline.workspace import Workspace
+from lbr.pipeline.workspace import Making, PartStore, Workspace
 from lbr.retrieval.index import open_index
 from lbr.types import InstancePrediction, InstanceVocabulary, LocalFeatures
 from tests.synthetic import ExactWorld, RenderedScene
@@ -257,6 +259,22 @@ def test_a_missing_label_image_is_a_problem_of_the_index(own: Path, scene: Rende
     labels, world = np.load(work.index / "labels.npy"), open_map(work.map)
     num = [np.count_nonzero(labels[world.observations(i)]) for i in range(len(world))]
     assert open_index(work.index).offsets[1] == 0 and num[0] == 0 < min(num[1:])
+
+
+def test_label_images_that_places_without_instances_lack_are_one_problem(world: ExactWorld, tmp_path: Path):
+    scene, vocabulary = world.map(), InstanceVocabulary(np.array([0, 5]), np.array([0, 1], np.int32))
+    masks = {name: tmp_path / f"{number}.png" for number, name in enumerate(scene.names)}
+    first, *others = masks
+    write_mask(masks[first], np.ones((48, 64), np.int32), vocabulary)
+    context = SimpleNamespace(makes_labels=True, config=SimpleNamespace(parallel=ParallelSettings(workers=1)))
+    work = Making(PartStore(tmp_path / "parts"))
+    shares, labels = _shown(context, scene, masks, vocabulary, work)
+    assert shares == {first: {1: 1.0}, **{name: {} for name in others}}
+    shown = {name: set(labels[scene.observations(image)].tolist()) for image, name in enumerate(scene.names)}
+    assert shown == {first: {1}, **{name: {0} for name in others}}
+    assert [str(problem) for problem in work.problems] == [
+        f"labels: {len(others)} images have none, so show no instance (first: {masks[others[0]]})"
+    ]
 
 
 @pytest.mark.parametrize(
