@@ -148,8 +148,8 @@ def _facades(scene: Scene, walls: list[Painted], settings: FacadeInstances) -> t
     try:
         return find_facades(scene, walls, settings), []
     except DataError:
-        found = find_facades(scene, walls, settings.model_copy(update={"min_square": 0.0}))
-    why = "no instance has level and upright edges, as facades have (instances.min_square): "
+        found = find_facades(scene, walls, settings.model_copy(update={"min_square": 0.0, "min_told": 0.0}))
+    why = "no instance has level and upright edges, as facades have (instances.min_square, min_told): "
     return found, [f"{why}all {found.num} were kept, as there are no others; look at labels/previews"]
 
 

@@ -17,10 +17,10 @@ from lbr.mapping.instances import FacadeInstances, KMeansInstances
 from lbr.mapping.instances.cloud import cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
 from lbr.mapping.instances.openings import without_openings
-from lbr.mapping.instances.pieces import Piece, occupied, shares_of_view, within
+from lbr.mapping.instances.pieces import Piece, is_empty, occupied, shares_of_view, within
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
-from lbr.mapping.instances.texture import Canvas, Texture, paint, squareness
+from lbr.mapping.instances.texture import Canvas, Texture, detailed, paint, squareness
 from lbr.mapping.instances.views import View, level_pose, view_of
 from lbr.mapping.instances.walls import Wall, find_walls
 from tests.street import CAMERA, Facade, Street, corner, row, walk
@@ -164,6 +164,26 @@ def test_a_row_of_trees_is_no_facade():
         for scene, found in [facades_of(street, settings)]
     ]
     assert of_trees[0] == [] and of_trees[1], "a plane of points like any other, but for its edges"
+
+
+def test_the_sky_behind_wires_is_no_facade(made: tuple[Scene, Found]):
+    """A piece like any other, but that much of it is flat, and far from its points; bare plaster has points on it."""
+    _, found = made
+    piece, flat, few = found.pieces[0][1], np.full_like(found.pieces[0][1].lab, 70), FacadeInstances()
+    flat[::60] = 30
+    assert detailed(flat[..., 0]).mean() < 0.35 and detailed(piece.lab[..., 0])[piece.shown].mean() > 0.8
+    wires = replace(
+        piece, lab=flat, support=np.where(np.arange(len(flat))[:, None] % 60 < 5, 0.0, 1.0) + 0 * piece.support
+    )
+    plaster = replace(piece, lab=flat, support=np.zeros_like(piece.support))
+    assert [is_empty(one, few) for one in (piece, wires, plaster)] == [False, True, False]
+    assert is_empty(replace(piece, shown=np.zeros_like(piece.shown)), few)
+
+
+def test_pieces_of_which_too_little_is_told_are_left_out(street: Street, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lbr.mapping.instances.find.is_empty", lambda *_: True)
+    with pytest.raises(DataError, match="level and upright edges and detail, .*min_square, min_told"):
+        facades_of(street, FacadeInstances())
 
 
 @pytest.mark.parametrize("drawn_out", [1, 4])

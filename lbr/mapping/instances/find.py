@@ -19,6 +19,7 @@ from lbr.mapping.instances.pieces import (
     attach,
     cut_wall,
     images_showing,
+    is_empty,
     is_foliage,
     joined,
     ordered,
@@ -126,13 +127,13 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
     pieces = [
         piece
         for piece in without_openings(scene.map, scene.ground, scene.cloud, cut)
-        if not is_foliage(piece, settings)
+        if not is_foliage(piece, settings) and not is_empty(piece, settings)
     ]
     if not pieces:
         raise DataError(
             f"not one of {len(painted)} upright planes is seen in {needed} images, rises over the eye and looks "
-            "alike in them, has level and upright edges, and nothing is seen through it; "
-            "see instances.min_images, min_points, min_rise, min_agreement, min_square"
+            "alike in them, has level and upright edges and detail, and nothing is seen through it; "
+            "see instances.min_images, min_points, min_rise, min_agreement, min_square, min_told"
         )
     root = joined(scene.cloud, pieces)
     numbers = {k: number for number, k in enumerate(sorted(set(root)), 1)}

@@ -16,7 +16,7 @@ from lbr.io.colmap import cam_from_img
 from lbr.mapping.instances.cloud import Cloud
 from lbr.mapping.instances.settings import FacadeInstances
 from lbr.mapping.instances.splitting import cut
-from lbr.mapping.instances.texture import MARGIN, Canvas, Texture, squareness
+from lbr.mapping.instances.texture import MARGIN, Canvas, Texture, detailed, squareness
 from lbr.mapping.instances.walls import TOLERANCE, Wall
 from lbr.types import Camera
 
@@ -130,6 +130,13 @@ def _is_large(piece: Piece) -> bool:
 def is_foliage(piece: Piece, settings: FacadeInstances) -> bool:
     """Whether the edges of its picture have no direction, as those of trees and hedges; not where it tells nothing."""
     return squareness(piece.lab[..., 0], piece.shown & (piece.support < NEAR_POINTS)) < settings.min_square
+
+
+def is_empty(piece: Piece, settings: FacadeInstances) -> bool:
+    """Whether too much of it is flat and has no point near, as the sky behind wires: of facades, of bare plaster too,
+    next to nothing is both."""
+    told = detailed(piece.lab[..., 0]) | (piece.support < COVERED)
+    return bool(told[piece.shown].mean() < settings.min_told) if piece.shown.any() else True
 
 
 def _piece(

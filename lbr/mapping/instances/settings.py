@@ -40,6 +40,8 @@ class FacadeInstances(MadeInstances):
     pieces). min_rise: the share of a piece's points above the eyes of those who see it; cars, hedges and fences do not
     rise over them. min_agreement: mean correlation of the photographs with the picture of the piece. min_square: the
     share of its stronger edges that are level or upright; in trees and hedges, which have no direction, a third is.
+    min_told: the share of it that is not flat or has a point near; of facades four fifths and more, of the sky
+    between wires half.
     """
 
     name: Literal["facades"] = "facades"
@@ -50,6 +52,7 @@ class FacadeInstances(MadeInstances):
     min_rise: float = Field(default=0.2, ge=0, le=1)
     min_agreement: float = Field(default=0.35, ge=-1, le=1)
     min_square: float = Field(default=0.41, ge=0, le=1)
+    min_told: float = Field(default=0.75, ge=0, le=1)
 
 
 class KMeansInstances(MadeInstances):

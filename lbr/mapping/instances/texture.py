@@ -135,6 +135,12 @@ def likeness(a: np.ndarray, b: np.ndarray, window: int = WINDOW) -> tuple[np.nda
     return (mean(a * b) - mean_a * mean_b) / np.sqrt(np.maximum(var_a * var_b, 1.0)), least
 
 
+def detailed(grey: np.ndarray) -> np.ndarray:
+    """Where a picture, grey levels [H, W], is not FLAT: bool [H, W]."""
+    grey = grey.astype(np.float32)
+    return np.asarray(likeness(grey, grey)[1] > FLAT)
+
+
 def squareness(grey: np.ndarray, told: np.ndarray) -> float:
     """Of a wall's picture, grey levels [H, W], where `told` bool [H, W]: the share of its edges, of those stronger
     than the mean, that are level or upright. A third in foliage, which has no direction; half to three quarters on
