@@ -13,6 +13,7 @@ from lbr.datasets.reading import (
     listed_queries,
     modelled_images,
     photographs,
+    shown_by,
     turned_photographs,
 )
 from lbr.errors import DataError
@@ -102,7 +103,7 @@ def _leave_out(
 ) -> None:
     """Take the photographs that are queries from those to map. Raises DataError where none is left."""
     files = {(image_root / query.name).resolve() for query in queries}
-    for name in [name for name in cameras if files and (image_root / name).resolve() in files]:
+    for name in shown_by(files, image_root, cameras):
         del cameras[name]
         (poses or {}).pop(name, None)
     if not cameras:

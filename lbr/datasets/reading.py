@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from filecmp import cmp
 from pathlib import Path, PurePosixPath
@@ -96,16 +96,15 @@ def _of_their_sizes(
     fitting, resized = dict(cameras), []
     for name, camera in cameras.items():
         with suppress(DataError):
-            width, height = image_size(image_root / name)
-            sizes = f"is {width}x{height}, its camera {camera.width}x{camera.height}"
-            if camera.size == (width, height):
+            size = image_size(image_root / name)
+            if not (unlike := camera.unlike(size)):
                 continue
             try:
-                fitting[name] = camera.scaled(width, height)
-                resized.append(f"{name} {sizes}")
+                fitting[name] = camera.scaled(*size)
+                resized.append(f"{name} {unlike}")
             except ValueError:
                 del fitting[name]
-                problems.append(Problem(name, f"{sizes}, which is another shape; left out"))
+                problems.append(Problem(name, f"{unlike}, which is another shape; left out"))
     if resized:
         why = f"{len(resized)} of {len(cameras)} photographs were resized ({resized[0]}); their intrinsics are scaled"
         problems.append(Problem("cameras", why))
@@ -121,6 +120,11 @@ def photographs(image_root: Path, names: Sequence[str], problems: list[Problem])
         except DataError as error:
             problems.append(Problem(name, str(error)))
     return cameras
+
+
+def shown_by(files: Set[Path], image_root: Path, names: Iterable[str]) -> list[str]:
+    """The names of images that are, links followed, one of these files."""
+    return [name for name in names if (image_root / name).resolve() in files] if files else []
 
 
 def in_one_format(names: Sequence[str], problems: list[Problem]) -> list[str]:

@@ -85,6 +85,10 @@ class Camera:
         cx, cy = self.principal_point
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
+    def unlike(self, size: tuple[int, int]) -> str:
+        """'is 640x480, its camera 320x240' of an image of another (width, height) than the camera's; '' of the same."""
+        return "" if size == self.size else f"is {size[0]}x{size[1]}, its camera {self.width}x{self.height}"
+
     def scaled(self, width: int, height: int) -> Camera:
         """The camera of the same photograph resized to width x height (distortion is in normalised coordinates).
 

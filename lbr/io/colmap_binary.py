@@ -19,7 +19,7 @@ def check_binary(folder: Path) -> None:
     """Raises DataError, with the file and its lengths, for cameras or points of a model that end too early or too late.
 
     images.bin is left to pycolmap, which finds its faults by itself. A record is as long as it says, so points are
-    walked through one by one: 0.3 s for a million, where reading a cut file takes minutes and all memory.
+    walked through one by one: 0.1 s for a million, where reading a cut file takes minutes and all memory.
     """
     for name, fewest in FEWEST.items():
         path = folder / name

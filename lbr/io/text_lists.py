@@ -59,7 +59,7 @@ def read_query_list(path: Path) -> tuple[dict[str, Camera | None], list[Problem]
 
 def write_query_list(path: Path, cameras: Mapping[str, Camera | None]) -> None:
     """Write a query list; a camera of None leaves its name alone on the line."""
-    write_text(path, "".join(f"{_written(name)}{_camera_text(camera)}\n" for name, camera in cameras.items()))
+    _write_lines(path, (f"{name}{_camera_text(camera)}" for name, camera in cameras.items()))
 
 
 def read_names(path: Path) -> list[str]:
@@ -77,7 +77,7 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
         names = line.split("\t") if "\t" in line else line.split()
         if len(names) != 2:
             raise DataError(f"{where}: not a pair of image names: '{line}' (put a tab between names with spaces)")
-        pairs[_read(names[0].strip()), _read(names[1].strip())] = None
+        pairs[names[0].strip(), names[1].strip()] = None
     if not pairs:
         raise DataError(f"{path}: no pairs in it")
     return list(pairs)
@@ -85,8 +85,7 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
 
 def write_pairs(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
     """Write `first second` lines, with a tab between them where a name holds a space (of any kind)."""
-    lines = ((_written(a), chr(9) if len((a + b).split()) > 1 else " ", _written(b)) for a, b in pairs)
-    write_text(path, "".join(f"{a}{between}{b}\n" for a, between, b in lines))
+    _write_lines(path, ((chr(9) if len((a + b).split()) > 1 else " ").join([a, b]) for a, b in pairs))
 
 
 def read_poses(path: Path) -> dict[str, Pose]:
@@ -110,9 +109,9 @@ def read_listed_poses(path: Path) -> tuple[dict[str, Pose], list[Problem]]:
             if len(fields) != 8:
                 raise ValueError("wanted `name qw qx qy qz tx ty tz`")
             numbers = [float(value) for value in fields[1:]]
-            if (name := _read(fields[0])) in poses:
+            if fields[0] in poses:
                 raise ValueError("the name is there twice; the first line counts")
-            poses[name] = Pose.from_quaternion(numbers[:4], numbers[4:])
+            poses[fields[0]] = Pose.from_quaternion(numbers[:4], numbers[4:])
         except ValueError as error:
             problems.append(Problem(where, f"not a pose ({error}): '{line}'"))
     return poses, problems
@@ -133,9 +132,9 @@ def read_positions(path: Path) -> tuple[dict[str, GpsPosition], list[Problem]]:
             latitude, longitude, *height = (float(number) for number in found["numbers"].split())
             if not (abs(latitude) <= 90 and abs(longitude) <= 180):
                 raise ValueError("not on earth")
-            if (name := _read(found["name"])) in positions:
+            if found["name"] in positions:
                 raise ValueError("the name is there twice; the first line counts")
-            positions[name] = GpsPosition(latitude, longitude, *height)
+            positions[found["name"]] = GpsPosition(latitude, longitude, *height)
         except ValueError as error:
             problems.append(Problem(where, f"not a position ({error}): '{line}'"))
     return positions, problems
@@ -143,8 +142,8 @@ def read_positions(path: Path) -> tuple[dict[str, GpsPosition], list[Problem]]:
 
 def write_poses(path: Path, poses: Mapping[str, Pose]) -> None:
     """Write `name qw qx qy qz tx ty tz` lines, with every digit (repr), so that equal poses are equal text."""
-    lines = (" ".join([_written(name), *(repr(float(v)) for v in (*p.quaternion, *p.t))]) for name, p in poses.items())
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    lines = (" ".join([name, *(repr(float(v)) for v in (*p.quaternion, *p.t))]) for name, p in poses.items())
+    _write_lines(path, lines)
 
 
 def _parse_query(line: str) -> tuple[str, Camera | None]:
@@ -153,9 +152,9 @@ def _parse_query(line: str) -> tuple[str, Camera | None]:
         is_name = PurePosixPath(line).suffix.lower() in SUFFIXES
         if not is_name and any(f" {model} " in line for model in MODELS):
             raise ValueError(f"not `name MODEL width height params...`: '{line}'")
-        return _read(line), None
+        return line, None
     width, height, *params = found["numbers"].split()
-    return _read(found["name"]), Camera(found["model"], int(width), int(height), tuple(float(p) for p in params))
+    return found["name"], Camera(found["model"], int(width), int(height), tuple(float(p) for p in params))
 
 
 def _camera_text(camera: Camera | None) -> str:
@@ -164,16 +163,13 @@ def _camera_text(camera: Camera | None) -> str:
     return " ".join(["", camera.model, str(camera.width), str(camera.height), *(repr(p) for p in camera.params)])
 
 
-def _written(name: str) -> str:
-    return f"./{name}" if name.startswith("#") else name
-
-
-def _read(text: str) -> str:
-    return text.removeprefix("./") if text.startswith("./#") else text
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """A line that begins with '#' begins with a name that does: `_lines` takes './' off it again."""
+    write_text(path, "".join(f"./{line}\n" if line.startswith("#") else f"{line}\n" for line in lines))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """('file:line number', stripped text) of the lines that are neither empty nor comments."""
     for number, line in enumerate(read_text(path).split("\n"), 1):  # a name may hold what Unicode ends lines with
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield f"{path}:{number}", line.strip()
+        if (text := line.strip()) and not text.startswith("#"):
+            yield f"{path}:{number}", text.removeprefix("./") if text.startswith("./#") else text

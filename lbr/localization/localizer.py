@@ -164,9 +164,8 @@ class Localizer:
             return (
                 f"descriptors of {features.descriptors.shape[1]} numbers, the map's have {width}: another local feature"
             )
-        if features.image_size != camera.size:
-            (w, h), (cw, ch) = features.image_size, camera.size
-            return f"the image is {w}x{h}, its camera {cw}x{ch}; correct the query list"
+        if unlike := camera.unlike(features.image_size):
+            return f"the image {unlike}; correct the query list"
         return None
 
     def _refined(self, features: LocalFeatures, found: Attempt) -> Refined | None:

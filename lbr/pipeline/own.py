@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from lbr.config import load_config
-from lbr.datasets.reading import in_one_format, model_folder, photographs
+from lbr.datasets.reading import in_one_format, model_folder, photographs, shown_by
 from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
@@ -128,10 +128,10 @@ def prepare(
     queries = queries and Path(os.path.abspath(queries))
     asked = there if queries is None else with_queries(there, queries, workspace / LINKS)
     found, poses = _photographs(there)
-    names = _without(found, there.images, _query_files(asked, queries))
+    twice = shown_by(_query_files(asked, queries), there.images, found)
+    names = sorted(set(found).difference(twice))
     told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
-    if len(names) < len(found):
-        told.append(f"{len(found) - len(names)} of the photographs are queries, and not mapped")
+    told += [f"{len(twice)} of the photographs are queries, and not mapped"] if twice else []
     held = [] if asked.has_queries else _choose_held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),
@@ -167,10 +167,6 @@ def _query_files(asked: Found, queries: Path | None) -> set[Path]:
         return {queries.resolve()}
     folder = queries or (asked.images / asked.query_folder if asked.query_folder else None)
     return {(folder / name).resolve() for name in list_images(folder)} if folder else set()
-
-
-def _without(names: list[str], root: Path, files: set[Path]) -> list[str]:
-    return [name for name in names if (root / name).resolve() not in files] if files else names
 
 
 def _left_alone(found: Found) -> list[str]:

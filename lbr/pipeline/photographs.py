@@ -68,9 +68,8 @@ def _of_other_sizes(found: Photographs) -> dict[str, str]:
     wrong = {}
     for name in found.files.keys() & found.cameras.keys():
         with suppress(DataError):
-            (width, height), camera = image_size(found.files[name]), found.cameras[name]
-            if (width, height) != camera.size:
-                wrong[name] = f"the image is {width}x{height}, its camera {camera.width}x{camera.height}"
+            if unlike := found.cameras[name].unlike(image_size(found.files[name])):
+                wrong[name] = f"the image {unlike}"
     return wrong
 
 
