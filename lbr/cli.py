@@ -248,6 +248,7 @@ def _run_flow(options: argparse.Namespace) -> int:
 
     skipped = left_out(context)
     verbs = _verbs_between([*flow(context), *AFTER], options.first, options.last)
+    print("".join(f"{remark}\n" for remark in context.dataset.remarks), end="", flush=True)
     for verb in verbs:
         if verb in skipped:
             print(f"{verb:<12} skipped: {skipped[verb]}")

@@ -42,7 +42,8 @@ class Dataset:
     stylized_root: folder of stylised copies, one folder per variant; names in it lack `stylized_prefix`.
     labels: label images of the instances. reference: poses of db images that evaluate alone reads, where the map is
     made without them. turned: photographs that are turned upright when they are read (EXIF), as nobody gave their
-    intrinsics; those of the others speak of stored pixels.
+    intrinsics; those of the others speak of stored pixels. remarks: what a person should know of how it was read, and
+    that is no problem.
     """
 
     image_root: Path
@@ -58,6 +59,7 @@ class Dataset:
     labels: Labels = Labels()
     reference: Mapping[str, Pose] | None = None
     turned: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
 
     @property
     def images(self) -> ImageFolder:

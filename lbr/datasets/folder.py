@@ -13,6 +13,7 @@ from lbr.datasets.reading import (
     listed_queries,
     modelled_images,
     photographs,
+    remarks_on_queries,
     shown_by,
     turned_photographs,
 )
@@ -59,7 +60,7 @@ def load_folder(settings: FolderSettings) -> Dataset:
     model = None if settings.model is None else root / settings.model
     cameras, poses = _mapped_images(settings, image_root, model, problems)
     queries = _queries(settings, image_root, set(cameras), problems)
-    _leave_out(image_root, queries, cameras, poses)
+    left_out = _leave_out(image_root, queries, cameras, poses)
     if settings.held_out is not None:
         queries += _hold_out(settings.held_out, cameras, poses, given=model is not None)
     truth = _truth(settings, problems)
@@ -68,7 +69,7 @@ def load_folder(settings: FolderSettings) -> Dataset:
     return Dataset(
         image_root, cameras, poses, queries, model, truth, tuple(problems),
         stylized_root=settings.stylized or root / "stylized", labels=labels, reference=reference,
-        turned=turned_photographs(image_root, cameras, queries),
+        turned=turned_photographs(image_root, cameras, queries), remarks=remarks_on_queries(left_out),
     )  # fmt: skip
 
 
@@ -100,14 +101,16 @@ def _mapped_images(
 
 def _leave_out(
     image_root: Path, queries: Iterable[Query], cameras: dict[str, Camera], poses: dict[str, Pose] | None
-) -> None:
-    """Take the photographs that are queries from those to map. Raises DataError where none is left."""
+) -> int:
+    """Take the photographs that are queries from those to map: how many. Raises DataError where none is left."""
     files = {(image_root / query.name).resolve() for query in queries}
-    for name in shown_by(files, image_root, cameras):
+    twice = shown_by(files, image_root, cameras)
+    for name in twice:
         del cameras[name]
         (poses or {}).pop(name, None)
     if not cameras:
         raise DataError(f"{image_root}: all of its photographs are queries, so none is left to map")
+    return len(twice)
 
 
 def _hold_out(path: Path, cameras: dict[str, Camera], poses: dict[str, Pose] | None, given: bool) -> tuple[Query, ...]:

@@ -127,6 +127,11 @@ def shown_by(files: Set[Path], image_root: Path, names: Iterable[str]) -> list[s
     return [name for name in names if (image_root / name).resolve() in files] if files else []
 
 
+def remarks_on_queries(num: int) -> tuple[str, ...]:
+    """What is said where `num` photographs that would be mapped are queries."""
+    return (f"{num} of the photographs are queries, and not mapped",) if num else ()
+
+
 def in_one_format(names: Sequence[str], problems: list[Problem]) -> list[str]:
     """Those that have a label image of their own; the others become problems."""
     twins = sharing_label_image(names)

@@ -14,8 +14,8 @@ SAME_FOCAL = 0.01  # EXIF rounds it
 
 @dataclass(frozen=True)
 class SharedCamera:
-    """Intrinsics, source 'map', of `num` db images. given: with the dataset; else they were refined with the map.
-    resized: of a photograph of another size than theirs."""
+    """Intrinsics, source 'map', of `num` db images. given: with the dataset; else they are the map's, refined
+    with it as far as its photographs tell them. resized: of a photograph of another size than theirs."""
 
     camera: Camera
     num: int
@@ -25,7 +25,7 @@ class SharedCamera:
     @property
     def note(self) -> str:
         """What the user should know of a query that is localized with it."""
-        how = "given for" if self.given else "refined with the map, of"
+        how = "given for" if self.given else "as in the map, of"
         alike = "shape" if self.resized else "size"
         told = "the same camera" if self.camera.body else f"the same {alike} (no EXIF tells which camera)"
         return f"intrinsics {how} {self.num} db images of {told}{', resized' if self.resized else ''}"

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from lbr.config import load_config
-from lbr.datasets.reading import in_one_format, model_folder, photographs, shown_by
+from lbr.datasets.reading import in_one_format, model_folder, photographs, remarks_on_queries, shown_by
 from lbr.errors import ConfigError, DataError
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
@@ -131,7 +131,7 @@ def prepare(
     twice = shown_by(_query_files(asked, queries), there.images, found)
     names = sorted(set(found).difference(twice))
     told = [f"{len(names)} photographs to map in {photos}, {_described(there)}", *_left_alone(there)]
-    told += [f"{len(twice)} of the photographs are queries, and not mapped"] if twice else []
+    told += remarks_on_queries(len(twice))
     held = [] if asked.has_queries else _choose_held_out(names, workspace)
     sections = {
         "base": os.path.abspath(base or FOLDER_CONFIG),

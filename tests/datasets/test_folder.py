@@ -72,6 +72,16 @@ def test_a_truth_that_is_named_and_not_there_is_a_problem(own_scene: Path):
     assert "relative to dataset.root" in found.problems[0].why
 
 
+def test_photographs_that_are_queries_are_not_mapped_and_it_is_said(own_scene: Path, scene: RenderedScene):
+    first = min(scene.db)
+    (own_scene / "queries.txt").write_text(f"{first}\n{scene.queries[0]}\n")
+    found = load(own_scene)
+    assert first not in found.cameras and first not in found.poses and len(found.cameras) == len(scene.db) - 1
+    assert found.remarks == ("1 of the photographs are queries, and not mapped",) and found.problems == ()
+    (own_scene / "queries.txt").write_text(f"{scene.queries[0]}\n")
+    assert load(own_scene).remarks == ()
+
+
 def test_without_a_model_cameras_are_guessed_or_from_exif(own_scene: Path):
     picture = Image.open(own_scene / "images/db/00.png").convert("RGB")
     exif = Image.Exif()

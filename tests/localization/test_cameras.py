@@ -26,7 +26,7 @@ def test_a_query_of_the_same_body_has_the_refined_intrinsics(world: ExactWorld):
     assert found[wide][0].camera.params == CAMERA.params and found[wide][0].num == 3
     assert found[tele][0].camera.params == LONG.params and found[tele][0].num == 2
     assert found[wide][0].camera.source == "map" and found[wide][0].camera.is_known
-    assert found[tele][0].note == "intrinsics refined with the map, of 2 db images of the same camera"
+    assert found[tele][0].note == "intrinsics as in the map, of 2 db images of the same camera"
     assert guess_camera(640, 480, 610, "Best 5 mm") not in found
 
 
@@ -69,8 +69,7 @@ def test_a_resized_photograph_has_the_intrinsics_of_whole_ones_scaled():
     (found,) = shared_with({prior: {3: known}}, guess_camera(320, 240)).values()
     assert found.camera.params == CAMERA.scaled(320, 240).params and found.camera.source == "map"
     assert (
-        found.note
-        == "intrinsics refined with the map, of 5 db images of the same shape (no EXIF tells which camera), resized"
+        found.note == "intrinsics as in the map, of 5 db images of the same shape (no EXIF tells which camera), resized"
     )
     assert shared_with({prior: {3: known}}, prior) == {3: known}
 
@@ -79,7 +78,7 @@ def test_of_another_shape_body_or_zoom_it_is_another_camera():
     known = SharedCamera(dataclasses.replace(CAMERA, source="map", body="Acme"), 5)
     shared = {guess_camera(640, 480, 610, "Acme"): {0: known}}
     (found,) = shared_with(shared, guess_camera(320, 240, 305, "Acme")).values()
-    assert found.note == "intrinsics refined with the map, of 5 db images of the same camera, resized"
+    assert found.note == "intrinsics as in the map, of 5 db images of the same camera, resized"
     for other in (guess_camera(320, 200, 305, "Acme"), guess_camera(320, 240, 305, "Best"),
                   guess_camera(320, 240, 440, "Acme"), guess_camera(320, 240)):  # fmt: skip
         assert shared_with(shared, other) is None

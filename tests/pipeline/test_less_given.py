@@ -46,6 +46,16 @@ def test_without_a_truth_nothing_is_scored(own_scene: Path, run: Callable, tmp_p
     assert "set dataset.ground_truth" in capsys.readouterr().err
 
 
+def test_queries_that_leave_the_map_are_counted_at_the_start(
+    own_scene: Path, run: Callable, scene: RenderedScene, capsys: pytest.CaptureFixture
+):
+    assert run("run", "--until", "extract") == 0
+    assert "not mapped" not in capsys.readouterr().out
+    (own_scene / "queries.txt").write_text(f"{min(scene.db)}\n")
+    assert run("run", "--until", "extract", "--overwrite") == 0
+    assert capsys.readouterr().out.startswith("1 of the photographs are queries, and not mapped\n")
+
+
 def test_a_truth_of_other_queries_is_said(own_scene: Path, run: Callable, capsys: pytest.CaptureFixture):
     (own_scene / "gt.txt").write_text("other.png 1 0 0 0 0 0 0\n")
     assert run("run") == 1, "there is a report"

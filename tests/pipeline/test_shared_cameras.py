@@ -41,7 +41,7 @@ def test_the_refined_intrinsics_are_used_and_the_result_says_so(finished: Worksp
     assert found["status"] == "refined" and found["camera"]["source"] == "map"
     assert found["camera"]["params"][0] == 450
     (note,) = found["notes"]
-    assert note == "intrinsics refined with the map, of 7 db images of the same size (no EXIF tells which camera)"
+    assert note == "intrinsics as in the map, of 7 db images of the same size (no EXIF tells which camera)"
 
 
 @pytest.mark.parametrize("focal", [455, 2500])
@@ -50,7 +50,7 @@ def test_in_a_place_with_intrinsics_of_its_own_these_are_taken(finished: Workspa
     cameras = {1: refined(focal, 9), 0: refined(450)}
     found = localize(finished, scene, Query(scene.queries[0]), {guess_camera(480, 360): cameras})
     assert found["status"] == "refined" and found["camera"]["params"][0] == 450
-    assert found["notes"][0].startswith("intrinsics refined with the map, of 7 db images")
+    assert found["notes"][0].startswith("intrinsics as in the map, of 7 db images")
 
 
 @pytest.mark.parametrize("focal", [2500, 550])
