@@ -13,8 +13,8 @@ from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
-from lbr.io.exif import camera_of_photograph
-from lbr.io.images import image_size, is_turned
+from lbr.io.exif import camera_of_photograph, is_read_upright
+from lbr.io.images import image_size
 from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_query_list
 from lbr.settings import ConfigPath, Settings
@@ -92,17 +92,19 @@ def modelled_images(
 def _of_their_sizes(
     image_root: Path, cameras: Mapping[str, Camera], problems: list[Problem]
 ) -> dict[str, Camera]:  # fmt: skip
-    """The cameras as the files are, by name. Of a header that cannot be read, whoever decodes the image says so."""
+    """The cameras as the files are, stored or upright, by name. Of a header that cannot be read, whoever decodes the
+    image says so."""
     fitting, resized = dict(cameras), []
     for name, camera in cameras.items():
         with suppress(DataError):
-            size = image_size(image_root / name)
-            if not (unlike := camera.unlike(size)):
+            stored, upright = (image_size(image_root / name, turned) for turned in (False, True))
+            if camera.size in (stored, upright):
                 continue
-            try:
+            unlike = camera.unlike(stored)
+            if size := next((size for size in (stored, upright) if camera.is_shaped(size)), None):
                 fitting[name] = camera.scaled(*size)
                 resized.append(f"{name} {unlike}")
-            except ValueError:
+            else:
                 del fitting[name]
                 problems.append(Problem(name, f"{unlike}, which is another shape; left out"))
     if resized:
@@ -169,20 +171,10 @@ def _size_and_sample(path: Path) -> tuple[int, bytes]:
 
 
 def turned_photographs(image_root: Path, cameras: Mapping[str, Camera], queries: Iterable[Query]) -> frozenset[str]:
-    """Names of the photographs without given intrinsics that EXIF says are not stored upright.
-
-    What cannot be read is none of them: the stage that decodes it says so.
-    """
-    free = {name for name, camera in cameras.items() if camera.source != "given"}
-    free |= {query.name for query in queries if query.camera is None} - (cameras.keys() - free)
-    return frozenset(name for name in free if _is_turned(image_root / name))
-
-
-def _is_turned(path: Path) -> bool:
-    try:
-        return is_turned(path)
-    except DataError:
-        return False
+    """Names of the photographs that are read upright (`is_read_upright`)."""
+    given = {query.name: query.camera for query in queries}
+    given |= {name: camera if camera.source == "given" else None for name, camera in cameras.items()}
+    return frozenset(name for name, camera in given.items() if is_read_upright(image_root / name, camera))
 
 
 def listed_queries(lists: Iterable[Path], problems: list[Problem]) -> tuple[Query, ...]:

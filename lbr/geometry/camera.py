@@ -89,14 +89,19 @@ class Camera:
         """'is 640x480, its camera 320x240' of an image of another (width, height) than the camera's; '' of the same."""
         return "" if size == self.size else f"is {size[0]}x{size[1]}, its camera {self.width}x{self.height}"
 
+    def is_shaped(self, size: tuple[int, int]) -> bool:
+        """Whether an image of this (width, height) has the camera's aspect ratio, to a pixel."""
+        sx, sy = size[0] / self.width, size[1] / self.height
+        return abs(sx * self.height - size[1]) <= 1 or abs(sy * self.width - size[0]) <= 1
+
     def scaled(self, width: int, height: int) -> Camera:
         """The camera of the same photograph resized to width x height (distortion is in normalised coordinates).
 
         Raises ValueError when the aspect ratio differs by more than a pixel.
         """
-        sx, sy = width / self.width, height / self.height
-        if abs(sx * self.height - height) > 1 and abs(sy * self.width - width) > 1:
+        if not self.is_shaped((width, height)):
             raise ValueError(f"{width}x{height} is no resized copy of {self.width}x{self.height}")
+        sx, sy = width / self.width, height / self.height
         factor = {"f": (sx + sy) / 2, "fx": sx, "fy": sy, "cx": sx, "cy": sy}
         names = MODELS[self.model]
         params = tuple(p * factor.get(name, 1.0) for name, p in zip(names, self.params, strict=True))

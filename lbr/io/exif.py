@@ -10,8 +10,9 @@ from typing import Any
 
 from PIL import ExifTags
 
+from lbr.errors import DataError
 from lbr.geometry.camera import Camera, guess_camera
-from lbr.io.images import FULL_FRAME_MM, SIDEWAYS, read_exif
+from lbr.io.images import FULL_FRAME_MM, SIDEWAYS, image_size, is_turned, read_exif
 
 MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # of FocalPlaneResolutionUnit: inch, cm, and what some write
 PLAUSIBLE = (0.2, 20.0)  # focal lengths over the longer side; others are no focal length
@@ -27,6 +28,21 @@ class GpsPosition:
     longitude: float
     height: float | None = None
     direction: float | None = None
+
+
+def is_read_upright(path: Path, camera: Camera | None = None) -> bool:
+    """Whether the pixels are turned as EXIF says before anything is made of them.
+
+    camera: intrinsics that somebody gave. They speak of stored pixels, as COLMAP reads them, unless their size is that
+    of the upright photograph alone; without, every photograph is turned. What cannot be read is not: who decodes it
+    says so.
+    """
+    try:
+        if camera is None:
+            return is_turned(path)
+        return camera.size != image_size(path) and camera.size == image_size(path, upright=True)
+    except DataError:
+        return False
 
 
 def camera_of_photograph(path: Path) -> Camera:

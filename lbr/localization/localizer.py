@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 from lbr.errors import DataError
 from lbr.features import Extractor, ExtractorConfig, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
-from lbr.io.exif import camera_of_photograph
+from lbr.io.exif import camera_of_photograph, is_read_upright
 from lbr.io.images import read_image
 from lbr.localization.clurefpos import refine_as_published
 from lbr.localization.intrinsics import is_cut
@@ -79,7 +79,7 @@ class Localizer:
     ) -> Localization:  # fmt: skip
         """Localize one photograph with the map's own local feature.
 
-        image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics, of stored pixels; without, the photograph is
+        image: RGB uint8 [H, W, 3], or a path. camera: its intrinsics (`is_read_upright`); without, the photograph is
         turned upright, and intrinsics are estimated with the pose, from EXIF's or a guess. candidates: db images to
         compare with, or steps of them (`progressive_search`) of which the next is taken while no pose is verified; all
         at once by default.
@@ -88,7 +88,7 @@ class Localizer:
         log = Log()
         try:
             if not isinstance(image, np.ndarray):
-                image = read_image(path := Path(image), upright=camera is None)
+                image = read_image(path := Path(image), is_read_upright(path, camera))
                 camera = camera or camera_of_photograph(path)
             with log.timed("extract"):
                 features = self._map_extractor().extract(image)

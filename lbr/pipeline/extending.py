@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lbr.errors import DataError
+from lbr.io.exif import is_read_upright
 from lbr.io.features_file import FeatureFile, add_features
 from lbr.io.files import remove
 from lbr.io.predictions_file import PredictionFile, add_predictions, prediction_to_arrays
@@ -82,7 +83,8 @@ def _prepare(work: Extension) -> list[Problem]:
     """Copies, predictions and features of the photographs in the staging folder; those that are broken."""
     context, names = replace(work.context, overwrite=True, shard=None), sorted(work.photographs.files)
     files, known = work.photographs.files, work.photographs.cameras
-    copy_photographs(files, work.images.root, {name for name in files if name not in known})
+    turned = {name for name, path in files.items() if is_read_upright(path, known.get(name))}
+    copy_photographs(files, work.images.root, turned)
     problems: list[Problem] = []
     favoured = NOTHING_FAVOURED
     if work.recognised:

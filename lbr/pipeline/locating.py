@@ -16,7 +16,7 @@ from lbr.features import Extractor, make_extractor
 from lbr.features.labelling import POOL
 from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose
-from lbr.io.exif import camera_of_photograph
+from lbr.io.exif import camera_of_photograph, is_read_upright
 from lbr.io.features_file import features_from_arrays, features_to_arrays
 from lbr.io.images import read_image
 from lbr.io.labels import read_vocabulary
@@ -78,14 +78,14 @@ class Locator:
     ) -> Localization:
         """Localize one photograph; one that cannot be read gives a failed result that says so.
 
-        photograph: RGB uint8 [H, W, 3], or a path. camera: its intrinsics, of stored pixels; without, the photograph is
-        turned upright, and has the map's intrinsics where it is of a camera of the map, else its own are estimated with
-        the pose. name: of the result, and what random samples depend on; by default that of the file.
+        photograph: RGB uint8 [H, W, 3], or a path. camera: its intrinsics (`is_read_upright`); without, the photograph
+        is turned upright, and has the map's intrinsics where it is of a camera of the map, else its own are estimated
+        with the pose. name: of the result, and what random samples depend on; by default that of the file.
         """
         if isinstance(photograph, np.ndarray):
             name, read = name or "photograph", partial(_of_array, photograph)
         else:
-            name, read = name or Path(photograph).name, partial(_of_file, Path(photograph), camera is None)
+            name, read = name or Path(photograph).name, partial(_of_file, Path(photograph), camera)
         log = Log()
         try:
             image, said = read()
@@ -148,9 +148,9 @@ def _of_array(image: np.ndarray) -> tuple[np.ndarray, Camera]:
     return image, guess_camera(image.shape[1], image.shape[0])
 
 
-def _of_file(path: Path, upright: bool) -> tuple[np.ndarray, Camera]:
+def _of_file(path: Path, camera: Camera | None) -> tuple[np.ndarray, Camera]:
     """The pixels, and what the photograph says of its camera."""
-    return read_image(path, upright), camera_of_photograph(path)
+    return read_image(path, is_read_upright(path, camera)), camera_of_photograph(path)
 
 
 def photographs_at(paths: Sequence[Path]) -> Photographs:

@@ -13,8 +13,9 @@ from lbr.errors import DataError
 from lbr.geometry.camera import Camera
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import posed_cameras, read_model
+from lbr.io.exif import is_read_upright
 from lbr.io.files import atomic_path
-from lbr.io.images import SUFFIXES, copy_upright, image_size, is_turned, list_images
+from lbr.io.images import SUFFIXES, copy_upright, image_size, list_images
 from lbr.io.labels import sharing_label_image
 from lbr.io.text_lists import Problem, read_listed_poses, read_query_list
 
@@ -68,7 +69,8 @@ def _of_other_sizes(found: Photographs) -> dict[str, str]:
     wrong = {}
     for name in found.files.keys() & found.cameras.keys():
         with suppress(DataError):
-            if unlike := found.cameras[name].unlike(image_size(found.files[name])):
+            path, camera = found.files[name], found.cameras[name]
+            if unlike := camera.unlike(image_size(path, is_read_upright(path, camera))):
                 wrong[name] = f"the image {unlike}"
     return wrong
 
@@ -82,8 +84,7 @@ def _clashes(files: Mapping[str, Path], in_map: Collection[str]) -> dict[str, st
 def copy_photographs(files: Mapping[str, Path], folder: Path, turn: Container[str] = ()) -> None:
     """Copies by their names below `folder`, each whole or not at all, of its source's age; what is there of it is left.
 
-    Those of `turn`, whose intrinsics nobody gave, are turned upright as their EXIF says. One that is broken is copied
-    as it is: who reads it says so.
+    Those of `turn` are turned upright as their EXIF says. One that is broken is copied as it is: who reads it says so.
     """
     for name, source in files.items():
         target = folder / name
@@ -96,7 +97,7 @@ def copy_photographs(files: Mapping[str, Path], folder: Path, turn: Container[st
 
 def _copy(source: Path, target: Path, turn: bool) -> None:
     with suppress(DataError):
-        if turn and is_turned(source):
+        if turn:
             copy_upright(source, target)
             return
     with atomic_path(target) as unfinished:

@@ -9,7 +9,8 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from lbr.errors import DataError
-from lbr.io.exif import GpsPosition, camera_of_photograph, read_gps
+from lbr.geometry.camera import guess_camera
+from lbr.io.exif import GpsPosition, camera_of_photograph, is_read_upright, read_gps
 from lbr.io.images import ImageFolder, image_size, is_turned, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
@@ -18,6 +19,7 @@ STORED = {
     1: RGB, 2: RGB[:, ::-1], 3: RGB[::-1, ::-1], 4: RGB[::-1], 5: RGB.transpose(1, 0, 2), 6: np.rot90(RGB, 1),
     7: RGB[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(RGB, -1),
 }  # fmt: skip
+CAMERA = guess_camera(40, 30)
 LUCERNE = {"N": (47.0, 3.0, 1.5), "E": (8.0, 18.0, 36.0)}
 
 
@@ -47,6 +49,18 @@ def test_a_photograph_is_turned_upright_where_it_is_asked_for(tmp_path: Path, or
     assert image_size(path, upright=True) == camera_of_photograph(path).size == (40, 30)
     assert image_size(path) == STORED[orientation].shape[1::-1]
     assert is_turned(path) == (orientation != 1)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_intrinsics_that_fit_the_upright_photograph_alone_have_it_turned(tmp_path: Path, orientation: int):
+    """Of the size of what is stored they speak of that; of neither size, who compares sizes says so."""
+    path = save(tmp_path / "a.png", STORED[orientation], {ExifTags.Base.Orientation: orientation})
+    assert is_read_upright(path) == (orientation != 1)
+    height, width = STORED[orientation].shape[:2]
+    assert not is_read_upright(path, guess_camera(width, height))
+    assert is_read_upright(path, guess_camera(40, 30)) == ((width, height) != (40, 30))
+    assert not is_read_upright(path, guess_camera(80, 60))
+    assert not is_read_upright(tmp_path / "none.png") and not is_read_upright(tmp_path / "none.png", CAMERA)
 
 
 def test_a_folder_turns_the_photographs_it_was_told_to(tmp_path: Path):

@@ -11,7 +11,7 @@ from PIL import ExifTags
 from scipy.spatial.transform import Rotation
 
 from lbr.errors import DataError
-from lbr.geometry.camera import Camera
+from lbr.geometry.camera import Camera, guess_camera
 from lbr.geometry.pose import Pose, pose_error
 from lbr.io.colmap import project
 from lbr.io.colmap_arrays import ModelArrays
@@ -337,12 +337,13 @@ class Shape:
         raise DataError(str(image.shape))
 
 
-def test_a_photograph_is_turned_upright_unless_its_camera_is_given(tmp_path: Path, world: ExactWorld):
-    """Intrinsics that were given are of the photograph as it is stored."""
+def test_a_photograph_is_turned_upright_unless_its_camera_is_of_stored_pixels(tmp_path: Path, world: ExactWorld):
     path = save(tmp_path / "a.png", STORED[6], {ExifTags.Base.Orientation: 6})
     localizer = Localizer(world.map(), extractor=Shape())
     assert localizer.localize(path).reason == str(RGB.shape)
-    assert localizer.localize(path, CAMERA).reason == str(STORED[6].shape)
+    height, width = STORED[6].shape[:2]
+    assert localizer.localize(path, guess_camera(width, height)).reason == str(STORED[6].shape)
+    assert localizer.localize(path, guess_camera(height, width)).reason == str(RGB.shape)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is text", b"\xff\xd8\xff\xe0 cut"])

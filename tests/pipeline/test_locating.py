@@ -14,6 +14,7 @@ from PIL import ExifTags, Image
 
 from lbr.cli import main
 from lbr.errors import DataError
+from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import pose_error
 from lbr.geometry.similarity import Similarity
 from lbr.io.images import read_image
@@ -72,7 +73,7 @@ def test_an_array_and_a_path_without_intrinsics_are_the_same_photograph(locator:
     assert locator.locate(path).query == path.name and locator.locate(read_image(path)).query == "photograph"
 
 
-def test_a_photograph_is_turned_upright_unless_its_intrinsics_are_given(
+def test_a_photograph_is_turned_upright_unless_its_intrinsics_are_of_stored_pixels(
     locator: Locator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def described(_: Locator, image: np.ndarray, log: object) -> None:
@@ -81,7 +82,9 @@ def test_a_photograph_is_turned_upright_unless_its_intrinsics_are_given(
     monkeypatch.setattr(Locator, "_described", described)
     path = save(tmp_path / "a.png", STORED[6], {ExifTags.Base.Orientation: 6})
     assert locator.locate(path).reason == str(RGB.shape)
-    assert locator.locate(path, PHOTOGRAPH).reason == str(STORED[6].shape)
+    height, width = STORED[6].shape[:2]
+    assert locator.locate(path, guess_camera(width, height)).reason == str(STORED[6].shape)
+    assert locator.locate(path, guess_camera(height, width)).reason == str(RGB.shape)
 
 
 def test_of_a_camera_that_the_map_does_not_know_the_intrinsics_are_estimated(

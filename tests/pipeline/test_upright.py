@@ -1,4 +1,4 @@
-"""Photographs stored on their side: turned as EXIF says where nobody gave intrinsics, left alone where somebody did."""
+"""Photographs stored on their side: turned as EXIF says, unless intrinsics are given of stored pixels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from PIL import ExifTags, Image
 from lbr.cli import main
 from lbr.datasets import load_dataset
 from lbr.datasets.folder import FolderSettings
+from lbr.geometry.camera import Camera
+from lbr.io.colmap import build_model, write_model
 from lbr.io.features_file import FeatureFile
 from lbr.io.images import read_image
 from lbr.io.text_lists import write_query_list
@@ -61,15 +63,36 @@ def test_photographs_on_their_side_are_mapped_and_localized_upright(
     assert sizes == {(480, 360)} and {r["status"] for r in records.values()} == {"refined"}
 
 
-def test_intrinsics_that_somebody_gave_speak_of_stored_pixels(sideways: Path, scene: RenderedScene):
-    """With the model the db images stay as stored; queries of unknown intrinsics are turned even so."""
-    given = load_dataset(FolderSettings(root=sideways))
-    assert given.turned == set(EXIF)
-    assert given.images.size(EXIF[0]) == (480, 360) and given.images.size(scene.db[0]) == (360, 480)
+def test_intrinsics_of_stored_pixels_leave_a_photograph_as_it_is(sideways: Path, scene: RenderedScene):
+    """Those of upright pixels alone have it turned, as EXIF says; queries of unknown intrinsics are turned even so."""
+    lying = {name for number, name in enumerate(scene.db) if number % 3 < 2}  # the others stand on their head
+    (given,) = set(scene.queries) - set(EXIF)
+    found = load_dataset(FolderSettings(root=sideways))
+    assert found.turned == {*lying, *EXIF} and set(found.cameras) == set(scene.db) and found.problems == ()
+    assert {found.images.size(name) for name in (*scene.db, *scene.queries)} == {scene.camera.size}
+    stored = Camera(scene.camera.model, 360, 480, scene.camera.params, "given")
+    write_model(
+        sideways / "3D-models", build_model(dict.fromkeys(scene.db, stored), {n: scene.poses[n] for n in scene.db})
+    )
+    found = load_dataset(FolderSettings(root=sideways))
+    assert found.turned == set(EXIF) and found.images.size(min(lying)) == (360, 480) and set(found.cameras) == lying
     free = load_dataset(FolderSettings(root=sideways, model=None))
-    assert free.turned == {*scene.db, *EXIF}
+    assert free.turned == {*scene.db, *EXIF} and given not in free.turned
     assert {camera.size for camera in free.cameras.values()} == {(480, 360)}
     assert load_dataset(FolderSettings(root=sideways, queries=None)).turned == set(scene.queries)
+
+
+def test_a_model_of_upright_photographs_maps_those_that_are_stored_on_their_side(
+    own_scene: Path, scene: RenderedScene, write_config: Callable, tmp_path: Path
+):
+    """As of a tool that obeys EXIF; the queries too."""
+    for name in (*scene.db, *scene.queries):
+        store(own_scene / "images" / name, 6, 1)
+    assert main(["run", "--config", str(write_config(tmp_path, own_scene))]) == 0
+    report = json.loads((tmp_path / "work/runs/default/report.json").read_text())
+    assert set(report["queries"]) == set(scene.queries)
+    assert max(q["position_m"] for q in report["queries"].values()) < 0.05
+    assert {camera.size for camera in open_map(tmp_path / "work/map").cameras} == {(480, 360)}
 
 
 def test_turning_a_photograph_makes_its_features_stale(
