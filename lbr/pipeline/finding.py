@@ -41,6 +41,7 @@ from lbr.visualization.instances import plan_picture, step_picture, wall_picture
 
 MASKS, STEPS, POINTS = "masks", "steps", "point_labels.npy"
 SHOWN_WALLS, SHOWN_IMAGES = 12, 6
+DOUBTFUL = ("min_square", "min_told", "min_covered")  # limits that give way where no instance keeps to them
 Made = FacadeInstances | KMeansInstances
 
 
@@ -148,8 +149,8 @@ def _facades(scene: Scene, walls: list[Painted], settings: FacadeInstances) -> t
     try:
         return find_facades(scene, walls, settings), []
     except DataError:
-        found = find_facades(scene, walls, settings.model_copy(update={"min_square": 0.0, "min_told": 0.0}))
-    why = "no instance has level and upright edges, as facades have (instances.min_square, min_told): "
+        found = find_facades(scene, walls, settings.model_copy(update=dict.fromkeys(DOUBTFUL, 0.0)))
+    why = f"no instance has level and upright edges, as facades have (instances.{', '.join(DOUBTFUL)}): "
     return found, [f"{why}all {found.num} were kept, as there are no others; look at labels/previews"]
 
 

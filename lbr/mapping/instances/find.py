@@ -19,6 +19,7 @@ from lbr.mapping.instances.pieces import (
     attach,
     cut_wall,
     images_showing,
+    is_bare,
     is_empty,
     is_foliage,
     joined,
@@ -129,18 +130,19 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
         for piece in without_openings(scene.map, scene.ground, scene.cloud, cut)
         if not is_foliage(piece, settings) and not is_empty(piece, settings)
     ]
-    if not pieces:
+    root = joined(scene.cloud, pieces)
+    kept = [k for k, whole in enumerate(root) if not is_bare(pieces[whole], settings)]
+    if not kept:
         raise DataError(
             f"not one of {len(painted)} upright planes is seen in {needed} images, rises over the eye and looks "
-            "alike in them, has level and upright edges and detail, and nothing is seen through it; "
-            "see instances.min_images, min_points, min_rise, min_agreement, min_square, min_told"
+            "alike in them, has level and upright edges and detail, has points all over, and nothing is seen through "
+            "it; see instances: min_images, min_points, min_rise, min_agreement, min_square, min_told, min_covered"
         )
-    root = joined(scene.cloud, pieces)
-    numbers = {k: number for number, k in enumerate(sorted(set(root)), 1)}
-    ids = [numbers[k] for k in root]
+    numbers = {k: number for number, k in enumerate(sorted({root[k] for k in kept}), 1)}
+    ids = [numbers[root[k]] for k in kept]
     labels = np.zeros(len(scene.map.points), np.int32)
-    labels[scene.cloud.index] = attach(scene.cloud, pieces, ids)
-    parts = [(number, within(piece, pieces[k])) for number, piece, k in zip(ids, pieces, root, strict=True)]
+    labels[scene.cloud.index] = attach(scene.cloud, [pieces[k] for k in kept], ids)
+    parts = [(number, within(pieces[k], pieces[root[k]])) for number, k in zip(ids, kept, strict=True)]
     known = tuple((number, part) for number, part in parts if part is not None)
     return Found(labels, len(numbers), known)
 

@@ -29,7 +29,9 @@ SEEN_SHARE = 0.1  # of its points, or so many
 COVERED = 0.06  # a point tells of so much around it
 NEAR_POINTS = 0.1  # of the viewing distance: its picture so near to its points is that of the piece
 MIN_AREA = 0.1  # together they must tell of this area (reach squared)
-LAYER_POINTS, LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.6, 0.25, 0.8, 0.6, 0.8
+COLUMN, IN_COLUMN = 0.1, 0.7  # a post's width; the share of its points that stand in it
+POINT = 0.02  # from a point: its cell
+LAYER_DEPTH, PARALLEL, OVER, SEEN_WITH = 0.25, 0.8, 0.6, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,21 @@ def is_empty(piece: Piece, settings: FacadeInstances) -> bool:
     return bool(told[piece.shown].mean() < settings.min_told) if piece.shown.any() else True
 
 
+def is_bare(piece: Piece, settings: FacadeInstances) -> bool:
+    """Whether its points tell of too little of it, as of a plane through pavement and roofs; twice as much is needed
+    where they stand in one column, as those of a lamp before the sky."""
+    needed = settings.min_covered * (2 if _in_one_column(piece) >= IN_COLUMN else 1)
+    return bool((piece.support < COVERED).mean() < needed)
+
+
+def _in_one_column(piece: Piece) -> float:
+    """The share of its cells with a point that are in the fullest column of it, a post's width wide."""
+    cells = np.count_nonzero(piece.support < POINT, axis=0)
+    width = min(len(cells), max(1, round(COLUMN * piece.wall.reach / piece.canvas.cell)))
+    up_to = np.append(0, np.cumsum(cells))
+    return float((up_to[width:] - up_to[:-width]).max() / up_to[-1])
+
+
 def _piece(
     cloud: Cloud, wall: Wall, painted: tuple[Canvas, Texture], columns: tuple[int, int], points: np.ndarray,
     images: np.ndarray,
@@ -179,8 +196,8 @@ def joined(cloud: Cloud, pieces: Sequence[Piece]) -> list[int]:
     """For each piece, in the order given, the number of the piece that it is a part of: its own, or that of a larger
     one.
 
-    A layer (a balcony, a relief, a porch) that is small beside the wall behind or before it, stands parallel to it,
-    over or under it for the most part, and is never seen without it, is a part of it.
+    A layer (a balcony, a relief, a porch, half of a front that is not quite a plane) that stands parallel to the wall
+    behind or before it, over or under it for the most part, and is never seen without it, is a part of it.
     """
     order = sorted(range(len(pieces)), key=lambda k: -len(pieces[k].points))
     root = list(range(len(pieces)))
@@ -193,7 +210,7 @@ def joined(cloud: Cloud, pieces: Sequence[Piece]) -> list[int]:
 
 
 def _is_layer_of(cloud: Cloud, small: Piece, large: Piece) -> bool:
-    if len(small.points) > LAYER_POINTS * len(large.points) or small.wall.outward @ large.wall.outward < PARALLEL:
+    if small.wall.outward @ large.wall.outward < PARALLEL:
         return False
     u, before = large.wall.place(cloud.xyz[small.points])
     left, width = large.canvas.left, large.canvas.size[0] * large.canvas.cell

@@ -41,7 +41,8 @@ class FacadeInstances(MadeInstances):
     rise over them. min_agreement: mean correlation of the photographs with the picture of the piece. min_square: the
     share of its stronger edges that are level or upright; in trees and hedges, which have no direction, a third is.
     min_told: the share of it that is not flat or has a point near; of facades four fifths and more, of the sky
-    between wires half.
+    between wires half. min_covered: the share of it that its points tell of, where it is no layer of a larger one; of
+    facades mostly four fifths, of what pavement and roofs make a third.
     """
 
     name: Literal["facades"] = "facades"
@@ -53,6 +54,7 @@ class FacadeInstances(MadeInstances):
     min_agreement: float = Field(default=0.35, ge=-1, le=1)
     min_square: float = Field(default=0.41, ge=0, le=1)
     min_told: float = Field(default=0.75, ge=0, le=1)
+    min_covered: float = Field(default=0.4, ge=0, le=1)
 
 
 class KMeansInstances(MadeInstances):
