@@ -14,10 +14,10 @@ from lbr.geometry.camera import Camera
 from lbr.geometry.gravity import ground_of, refine_up
 from lbr.geometry.pose import Pose
 from lbr.mapping.instances import FacadeInstances, KMeansInstances
-from lbr.mapping.instances.cloud import cloud_of
+from lbr.mapping.instances.cloud import Cloud, cloud_of
 from lbr.mapping.instances.find import Found, Scene, canvases, find_clusters, find_facades, prepare, task_of
 from lbr.mapping.instances.openings import without_openings
-from lbr.mapping.instances.pieces import Piece, is_empty, occupied, shares_of_view, within
+from lbr.mapping.instances.pieces import Piece, is_bare, is_empty, joined, occupied, shares_of_view, within
 from lbr.mapping.instances.pixels import guided, label_pixels
 from lbr.mapping.instances.splitting import cut
 from lbr.mapping.instances.texture import Canvas, Texture, detailed, paint, squareness
@@ -186,6 +186,39 @@ def test_pieces_of_which_too_little_is_told_are_left_out(street: Street, monkeyp
         facades_of(street, FacadeInstances())
 
 
+def supported(piece: Piece, columns: slice, step: int = 4) -> Piece:
+    """The same with points in these columns alone, in every row: its support as the distance from them (0.1 m cells,
+    10 m away), along the wall."""
+    at = np.arange(piece.canvas.size[0])
+    distance = np.abs(at[:, None] - at[columns][::step]).min(axis=1) * 0.01
+    return replace(piece, support=np.broadcast_to(distance, piece.support.shape).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("columns", "bare"),
+    [
+        (slice(0, 40), False),  # all over it
+        (slice(0, 18), False),  # half of it, what a point tells of around it with it
+        (slice(0, 8), True),  # a third
+        (slice(16, 24), True),  # half of it, but in one column: a lamp
+    ],
+)
+def test_a_piece_that_its_points_hardly_make_up_is_bare(columns: slice, bare: bool):
+    piece = supported(of_wall(0.0, 0.0, 4.0, 8.0, 8.0), columns)
+    assert is_bare(piece, FacadeInstances()) == bare
+    assert not is_bare(piece, FacadeInstances(min_covered=0.0))
+
+
+def test_a_narrow_piece_that_is_full_is_not_bare():
+    assert not is_bare(supported(of_wall(0.0, 0.0, 1.2, 8.0, 8.0), slice(0, 12)), FacadeInstances())
+
+
+def test_bare_pieces_are_left_out_with_their_layers(street: Street, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lbr.mapping.instances.find.is_bare", lambda *_: True)
+    with pytest.raises(DataError, match="points all over, .*min_covered"):
+        facades_of(street, FacadeInstances())
+
+
 @pytest.mark.parametrize("drawn_out", [1, 4])
 def test_edges_of_windows_are_square_and_leaves_are_not(drawn_out: int):
     """Also where a wall is seen from the side, as a picture that is drawn out along it."""
@@ -269,6 +302,41 @@ def of_wall(y: float, left: float, width: float, top: float, height: float) -> P
     lab = np.dstack([*np.indices(shape), np.zeros(shape)]).astype(np.uint8)
     return Piece(wall, Canvas(left, top, 0.1, (columns, rows)), lab, np.ones(shape, bool), np.zeros(shape, np.float32),
                  wall.points, np.arange(4))  # fmt: skip
+
+
+def seen_in(images: int, piece: Piece, points: np.ndarray) -> Piece:
+    return replace(piece, images=np.arange(images), points=points)
+
+
+@pytest.mark.parametrize(
+    ("what", "part"),
+    [
+        ("half of a front", True),
+        ("balcony", True),
+        ("next house", False),
+        ("house across the yard", False),
+        ("side of it", False),
+        ("seen without it", False),
+    ],
+)
+def test_what_stands_before_a_wall_and_is_never_seen_without_it_is_a_part_of_it(what: str, part: bool):
+    """Of nearly as many points, too: half of a front that is not quite a plane is a wall of its own."""
+    left, depth, images, num = {
+        "half of a front": (1.0, 0.4, 5, 95), "balcony": (2.0, 1.0, 5, 20), "next house": (5.0, 0.4, 5, 95),
+        "house across the yard": (1.0, 4.0, 5, 95), "side of it": (1.0, 0.4, 5, 95), "seen without it": (1.0, 0.4, 9, 95),
+    }[what]  # fmt: skip
+    rng = np.random.default_rng(0)
+    xyz = np.concatenate([
+        np.stack([rng.uniform(0, 6, 100), np.zeros(100), rng.uniform(0, 9, 100)], axis=1),
+        np.stack([rng.uniform(left, left + 6, num), np.full(num, -depth), rng.uniform(0, 9, num)], axis=1),
+    ])  # fmt: skip
+    cloud = Cloud(np.arange(len(xyz)), xyz, *(np.zeros(len(xyz)) for _ in range(4)))
+    house = seen_in(5, of_wall(0.0, 0.0, 6.0, 10.0, 10.0), np.arange(100))
+    other = seen_in(images, of_wall(-depth, left, 6.0, 10.0, 10.0), np.arange(100, 100 + num))
+    if what == "side of it":
+        other = replace(other, wall=replace(other.wall, outward=np.array([1.0, 0.0])))
+    for pieces, roots in (([house, other], [0, 0]), ([other, house], [1, 1])):
+        assert joined(cloud, pieces) == (roots if part else [0, 1])
 
 
 def test_a_layer_is_of_its_piece_as_far_as_it_is_over_it():
