@@ -323,7 +323,8 @@ def test_what_stands_before_a_wall_and_is_never_seen_without_it_is_a_part_of_it(
     """Of nearly as many points, too: half of a front that is not quite a plane is a wall of its own."""
     left, depth, images, num = {
         "half of a front": (1.0, 0.4, 5, 95), "balcony": (2.0, 1.0, 5, 20), "next house": (5.0, 0.4, 5, 95),
-        "house across the yard": (1.0, 4.0, 5, 95), "side of it": (1.0, 0.4, 5, 95), "seen without it": (1.0, 0.4, 9, 95),
+        "house across the yard": (1.0, 4.0, 5, 95), "side of it": (1.0, 0.4, 5, 95),
+        "seen without it": (1.0, 0.4, 9, 95),
     }[what]  # fmt: skip
     rng = np.random.default_rng(0)
     xyz = np.concatenate([
