@@ -9,6 +9,7 @@ import pytest
 
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
+from lbr.geometry.pose import Pose
 from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images, without_images
 from lbr.mapping.growth import Growth, View, grow
 from lbr.mapping.map import Map, build_map
@@ -231,3 +232,46 @@ def test_without_matches_nothing_grows(exact: Case):
     assert len(growth.points) == len(growth.views) == 0
     after = with_images(exact.scene, exact.images, growth.points, _nothing())
     assert len(after) == 6 and np.diff(after.offsets)[after.index_of(exact.new[0])] == 0
+
+
+def attached(nodes: list[float], matches: dict[tuple[str, str], list[tuple[int, int]]]) -> dict[int, int]:
+    """The map's point that each keypoint of a new view gets. The map has two points, seen by `left` and `right` (its
+    keypoints 0 and 1), that lie 4 px apart in the new view; `nodes`: its keypoints, in pixels from the first."""
+    camera = guess_camera(640, 480)
+    points = np.array([[0.0, 0.0, 5.0], [0.0, 4 * 5.0 / camera.focal[0], 5.0]])
+    poses = {
+        name: Pose(np.eye(3), np.array([-x, 0.0, 0.0])) for name, x in (("left", -1.0), ("right", 1.0), ("new", 0.0))
+    }
+
+    def seen(name: str) -> np.ndarray:
+        return points_in(poses[name], points) * camera.focal[0] + [320, 240]
+
+    views = {
+        name: View(camera, poses[name], seen(name).astype(np.float32), np.arange(2), False)
+        for name in ("left", "right")
+    }
+    at = seen("new")[:1] + np.array([[0.0, y] for y in nodes])
+    views["new"] = View(camera, poses["new"], at.astype(np.float32), np.full(len(nodes), -1), True)
+    pairs = {pair: np.array(found) for pair, found in matches.items()}
+    grown = grow(views, points, pairs, TriangulationSettings(max_reprojection_error_px=4.0))
+    assert len(grown.points) == 0 and set(grown.views.tolist()) <= {2}
+    return dict(zip(grown.keypoints.tolist(), grown.point_index.tolist(), strict=True))
+
+
+def points_in(pose: Pose, points: np.ndarray) -> np.ndarray:
+    inside = pose.apply(points)
+    return inside[:, :2] / inside[:, 2:]
+
+
+def test_most_partners_decide_which_point_a_keypoint_has_then_the_least_error():
+    nearer_to_second = [3.0]
+    both = {("new", "left"): [(0, 0), (0, 1)]}
+    assert attached(nearer_to_second, both) == {0: 1}, "as many for each: the second is 1 px off, the first 3"
+    assert attached(nearer_to_second, {**both, ("new", "right"): [(0, 0)]}) == {0: 0}, "two of three"
+    assert attached([-1.0], {("new", "left"): [(0, 1)]}) == {}, "5 px off"
+
+
+def test_a_view_sees_a_point_once():
+    matches = {("new", "left"): [(0, 0), (1, 0)]}
+    assert attached([2.0, 1.0], matches) == {1: 0}, "the better of two keypoints"
+    assert attached([2.0, 1.0], {**matches, ("new", "right"): [(0, 0)]}) == {0: 0}, "that of more partners"
