@@ -200,18 +200,27 @@ def joined(cloud: Cloud, pieces: Sequence[Piece]) -> list[int]:
     behind or before it, over or under it for the most part, and is never seen without it, is a part of it.
     """
     order = sorted(range(len(pieces)), key=lambda k: -len(pieces[k].points))
-    root = list(range(len(pieces)))
+    root, near = list(range(len(pieces))), _near_and_parallel(pieces)
     for rank, k in enumerate(order):
-        larger = [j for j in order[:rank] if root[j] == j and _is_layer_of(cloud, pieces[k], pieces[j])]
+        among = [j for j in order[:rank] if near[k, j] and root[j] == j]
+        larger = [j for j in among if _is_layer_of(cloud, pieces[k], pieces[j])]
         if larger:
             apart = [abs(float(np.median(pieces[j].wall.place(cloud.xyz[pieces[k].points])[1]))) for j in larger]
             root[k] = larger[int(np.argmin(apart))]
     return root
 
 
+def _near_and_parallel(pieces: Sequence[Piece]) -> np.ndarray:
+    """bool [K, K]: whether the outlines of two pieces may overlap but for LAYER_DEPTH, and their walls are parallel."""
+    outlines = outlines_of(pieces)
+    ends = outlines.corners[:, [0, 2], :2]
+    middle, radius = ends.mean(axis=1), np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) / 2
+    apart = np.linalg.norm(middle[:, None] - middle[None], axis=2)
+    close = apart <= radius[:, None] + radius[None] + LAYER_DEPTH * outlines.reach[None]
+    return close & (outlines.outward @ outlines.outward.T >= PARALLEL)
+
+
 def _is_layer_of(cloud: Cloud, small: Piece, large: Piece) -> bool:
-    if small.wall.outward @ large.wall.outward < PARALLEL:
-        return False
     u, before = large.wall.place(cloud.xyz[small.points])
     left, width = large.canvas.left, large.canvas.size[0] * large.canvas.cell
     over = np.mean((u > left) & (u < left + width)) >= OVER
