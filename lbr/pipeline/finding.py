@@ -150,8 +150,9 @@ def _facades(scene: Scene, walls: list[Painted], settings: FacadeInstances) -> t
         return find_facades(scene, walls, settings), []
     except DataError:
         found = find_facades(scene, walls, settings.model_copy(update=dict.fromkeys(DOUBTFUL, 0.0)))
-    why = f"no instance has level and upright edges, as facades have (instances.{', '.join(DOUBTFUL)}): "
-    return found, [f"{why}all {found.num} were kept, as there are no others; look at labels/previews"]
+    why = "no instance has level and upright edges and points all over, as facades have"
+    limits = f"(instances.{', '.join(DOUBTFUL)})"
+    return found, [f"{why} {limits}: all {found.num} were kept, as there are no others; look at labels/previews"]
 
 
 def _paint(context: Context, work: Making, scene: Scene, place: int) -> list[Painted]:

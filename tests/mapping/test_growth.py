@@ -10,6 +10,7 @@ import pytest
 from lbr.errors import DataError
 from lbr.geometry.camera import guess_camera
 from lbr.geometry.pose import Pose
+from lbr.io.colmap import project
 from lbr.mapping.changes import Addition, NewImage, NewObservations, points_of_keypoints, with_images, without_images
 from lbr.mapping.growth import Growth, View, grow
 from lbr.mapping.map import Map, build_map
@@ -244,7 +245,7 @@ def attached(nodes: list[float], matches: dict[tuple[str, str], list[tuple[int, 
     }
 
     def seen(name: str) -> np.ndarray:
-        return points_in(poses[name], points) * camera.focal[0] + [320, 240]
+        return project(camera, poses[name], points)
 
     views = {
         name: View(camera, poses[name], seen(name).astype(np.float32), np.arange(2), False)
@@ -256,11 +257,6 @@ def attached(nodes: list[float], matches: dict[tuple[str, str], list[tuple[int, 
     grown = grow(views, points, pairs, TriangulationSettings(max_reprojection_error_px=4.0))
     assert len(grown.points) == 0 and set(grown.views.tolist()) <= {2}
     return dict(zip(grown.keypoints.tolist(), grown.point_index.tolist(), strict=True))
-
-
-def points_in(pose: Pose, points: np.ndarray) -> np.ndarray:
-    inside = pose.apply(points)
-    return inside[:, :2] / inside[:, 2:]
 
 
 def test_most_partners_decide_which_point_a_keypoint_has_then_the_least_error():

@@ -309,23 +309,20 @@ def seen_in(images: int, piece: Piece, points: np.ndarray) -> Piece:
 
 
 @pytest.mark.parametrize(
-    ("what", "part"),
+    ("left", "depth", "outward", "images", "num", "part"),
     [
-        ("half of a front", True),
-        ("balcony", True),
-        ("next house", False),
-        ("house across the yard", False),
-        ("side of it", False),
-        ("seen without it", False),
+        pytest.param(1.0, 0.4, (0.0, -1.0), 5, 95, True, id="half of a front"),
+        pytest.param(2.0, 1.0, (0.0, -1.0), 5, 20, True, id="balcony"),
+        pytest.param(5.0, 0.4, (0.0, -1.0), 5, 95, False, id="next house"),
+        pytest.param(1.0, 4.0, (0.0, -1.0), 5, 95, False, id="house across the yard"),
+        pytest.param(1.0, 0.4, (1.0, 0.0), 5, 95, False, id="side of it"),
+        pytest.param(1.0, 0.4, (0.0, -1.0), 9, 95, False, id="seen without it"),
     ],
 )
-def test_what_stands_before_a_wall_and_is_never_seen_without_it_is_a_part_of_it(what: str, part: bool):
+def test_what_stands_before_a_wall_and_is_never_seen_without_it_is_a_part_of_it(
+    left: float, depth: float, outward: tuple[float, float], images: int, num: int, part: bool
+):
     """Of nearly as many points, too: half of a front that is not quite a plane is a wall of its own."""
-    left, depth, images, num = {
-        "half of a front": (1.0, 0.4, 5, 95), "balcony": (2.0, 1.0, 5, 20), "next house": (5.0, 0.4, 5, 95),
-        "house across the yard": (1.0, 4.0, 5, 95), "side of it": (1.0, 0.4, 5, 95),
-        "seen without it": (1.0, 0.4, 9, 95),
-    }[what]  # fmt: skip
     rng = np.random.default_rng(0)
     xyz = np.concatenate([
         np.stack([rng.uniform(0, 6, 100), np.zeros(100), rng.uniform(0, 9, 100)], axis=1),
@@ -334,8 +331,7 @@ def test_what_stands_before_a_wall_and_is_never_seen_without_it_is_a_part_of_it(
     cloud = Cloud(np.arange(len(xyz)), xyz, *(np.zeros(len(xyz)) for _ in range(4)))
     house = seen_in(5, of_wall(0.0, 0.0, 6.0, 10.0, 10.0), np.arange(100))
     other = seen_in(images, of_wall(-depth, left, 6.0, 10.0, 10.0), np.arange(100, 100 + num))
-    if what == "side of it":
-        other = replace(other, wall=replace(other.wall, outward=np.array([1.0, 0.0])))
+    other = replace(other, wall=replace(other.wall, outward=np.array(outward)))
     for pieces, roots in (([house, other], [0, 0]), ([other, house], [1, 1])):
         assert joined(cloud, pieces) == (roots if part else [0, 1])
 

@@ -131,14 +131,15 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
         if not is_foliage(piece, settings) and not is_empty(piece, settings)
     ]
     root = joined(scene.cloud, pieces)
-    kept = [k for k, whole in enumerate(root) if not is_bare(pieces[whole], settings)]
-    if not kept:
+    wholes = [k for k in sorted(set(root)) if not is_bare(pieces[k], settings)]
+    if not wholes:
         raise DataError(
             f"not one of {len(painted)} upright planes is seen in {needed} images, rises over the eye and looks "
             "alike in them, has level and upright edges and detail, has points all over, and nothing is seen through "
             "it; see instances: min_images, min_points, min_rise, min_agreement, min_square, min_told, min_covered"
         )
-    numbers = {k: number for number, k in enumerate(sorted({root[k] for k in kept}), 1)}
+    numbers = {k: number for number, k in enumerate(wholes, 1)}
+    kept = [k for k, whole in enumerate(root) if whole in numbers]
     ids = [numbers[root[k]] for k in kept]
     labels = np.zeros(len(scene.map.points), np.int32)
     labels[scene.cloud.index] = attach(scene.cloud, [pieces[k] for k in kept], ids)

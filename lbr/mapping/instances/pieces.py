@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from lbr.geometry.pose import Pose
 from lbr.io.colmap import cam_from_img
@@ -152,8 +153,7 @@ def _in_one_column(piece: Piece) -> float:
     """The share of its cells with a point that are in the fullest column of it, a post's width wide."""
     cells = np.count_nonzero(piece.support < POINT, axis=0)
     width = min(len(cells), max(1, round(COLUMN * piece.wall.reach / piece.canvas.cell)))
-    up_to = np.append(0, np.cumsum(cells))
-    return float((up_to[width:] - up_to[:-width]).max() / up_to[-1])
+    return float(np.convolve(cells, np.ones(width, int), "valid").max() / cells.sum())
 
 
 def _piece(
@@ -215,8 +215,7 @@ def _near_and_parallel(pieces: Sequence[Piece]) -> np.ndarray:
     outlines = outlines_of(pieces)
     ends = outlines.corners[:, [0, 2], :2]
     middle, radius = ends.mean(axis=1), np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) / 2
-    apart = np.linalg.norm(middle[:, None] - middle[None], axis=2)
-    close = apart <= radius[:, None] + radius[None] + LAYER_DEPTH * outlines.reach[None]
+    close = cdist(middle, middle) <= radius[:, None] + radius[None] + LAYER_DEPTH * outlines.reach[None]
     return close & (outlines.outward @ outlines.outward.T >= PARALLEL)
 
 
