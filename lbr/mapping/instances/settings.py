@@ -48,8 +48,8 @@ class FacadeInstances(MadeInstances):
     name: Literal["facades"] = "facades"
     min_width: float = Field(default=0.25, gt=0)
     max_width: float = Field(default=1.2, gt=0)
-    price: float = Field(default=1.0, ge=0)
-    alike: float = Field(default=21.0, ge=0)
+    price: float = Field(default=1.3, ge=0)
+    alike: float = Field(default=18.0, ge=0)
     min_rise: float = Field(default=0.2, ge=0, le=1)
     min_agreement: float = Field(default=0.35, ge=-1, le=1)
     min_square: float = Field(default=0.41, ge=0, le=1)

@@ -11,8 +11,8 @@ from lbr.mapping.instances.texture import Texture
 BIN = 5  # columns of cells that are judged together
 BAND = 16  # rows of cells
 SHOWN = 0.3  # of a band and a bin, or of a part: with less of it they tell nothing
-EDGE_GAIN = 0.6  # what a seam from top to bottom is worth, in shares of the price of a cut
-LOWEST = 40  # percentile over the height: a seam shows in most of it, a window does not
+EDGE_GAIN = 0.3  # what a seam from top to bottom is worth, in shares of the price of a cut
+LOWEST = 50  # percentile over the height: a seam shows in half of it, a window does not
 WEIGHTS = np.array([0.5, 2.0, 2.0, 1.0], np.float32)  # of L, a, b and of how much detail there is
 GREY_WEIGHTS = np.array([1.0, 0.0, 0.0, 1.0], np.float32)  # where the photographs have no colour
 GREEN = -6, 6  # a below, b above: leaves, or paint
