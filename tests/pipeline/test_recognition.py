@@ -272,3 +272,15 @@ def test_weights_of_another_vocabulary_stop(own: Path, capsys: pytest.CaptureFix
 
 def test_recognise_before_train_says_so(fresh: Path, capsys: pytest.CaptureFixture):
     assert run("recognise", fresh) == 2 and "run `lbr train` first" in capsys.readouterr().err
+
+
+def test_a_network_is_reused_wherever_the_one_it_started_from_lies(own: Path, capsys: pytest.CaptureFixture):
+    for folder in ("here", "there"):
+        (own.parent / folder).mkdir()
+        shutil.copy(own.parent / "work/recognition.pt", own.parent / folder / "start.pt")
+    assert run("train", own, f"recognition.training.start_from={own.parent}/here/start.pt", "--overwrite") == 0
+    capsys.readouterr()
+    assert run("train", own, f"recognition.training.start_from={own.parent}/there/start.pt") == 0
+    assert "[reused]" in capsys.readouterr().out
+    assert run("train", own) == 2
+    assert "start_from" in capsys.readouterr().err

@@ -273,3 +273,18 @@ def test_candidates_of_a_list(copied: Path, tmp_path: Path, scene: RenderedScene
     assert [set(r["tried"]) for r in records] == [set(scene.db[:3]), set(scene.db[:3]), set()]
     assert "has no candidates in" in records[2]["reason"]
     assert set(read_poses(copied.parent / "work/runs/listed/poses.txt")) == set(scene.queries[:2])
+
+
+def test_where_a_file_lies_that_a_setting_names_changes_nothing_what_it_holds_does(
+    copied: Path, tmp_path: Path, scene: RenderedScene, capsys: pytest.CaptureFixture
+):
+    """Another checkout, or another machine, has its weights and lists elsewhere."""
+    for folder, db in (("here", scene.db[1]), ("there", scene.db[1]), ("other", scene.db[2])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pairs.txt").write_text(f"{scene.db[0]}\t{db}\n")
+    command = ["pairs", "--config", str(copied)]
+    assert main([*command, f"pairs={{name: list, path: {tmp_path}/here/pairs.txt}}", "--overwrite"]) == 0
+    assert main([*command, f"pairs={{name: list, path: {tmp_path}/there/pairs.txt}}"]) == 0
+    assert "[reused]" in capsys.readouterr().out
+    assert main([*command, f"pairs={{name: list, path: {tmp_path}/other/pairs.txt}}"]) == 2
+    assert "list" in capsys.readouterr().err
