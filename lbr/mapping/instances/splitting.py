@@ -41,23 +41,23 @@ def _optimum(
 
     The optimum of: squared deviation of every band of every part from its mean, relative to the usual one, plus the
     price of the cuts (Jackson et al. 2005, optimal partitioning). price: what one cut must explain, as the share of the
-    variance of a part of the least width; cuts at seams are cheaper.
+    variance of a part of the least width; cuts at seams are cheaper. Of the house beside, a wall may have a strip: its
+    first and its last part may be narrower than the least.
     """
     (least, most), num = width, len(values)
-    if num < 2 * least:
+    if num <= least:
         return [0, num]
     cost = _Costs(values, weights)
     usual = cost.usual(least)
     beta = price * least * weights.sum(axis=(1, 2)).mean()
     best, before = np.full(num + 1, np.inf), np.zeros(num + 1, np.int64)
     best[0] = 0
-    for end in range(least, num + 1):
-        starts = np.arange(max(0, end - most), end - least + 1)
+    for end in range(1, num + 1):
+        starts = np.arange(max(0, end - most), end)
+        starts = starts[(end - starts >= least) | (starts == 0) | (end == num)]
         total = best[starts] + cost.of(starts, end) / usual + beta * (1 - EDGE_GAIN * seams[starts])
         k = int(np.argmin(total))
         best[end], before[end] = total[k], starts[k]
-    if not np.isfinite(best[num]):
-        return [0, num]
     edges = [num]
     while edges[-1] > 0:
         edges.append(int(before[edges[-1]]))
