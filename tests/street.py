@@ -26,7 +26,7 @@ SKY, GROUND = (205, 215, 230), (90, 88, 86)
 @dataclass(frozen=True, eq=False)
 class Facade:
     """A rectangle from start [2] to end [2] on the plan (left to right as seen), `height` above the ground; RGB; 0:
-    unlabelled. leaves: a row of trees, not a house."""
+    unlabelled. leaves: its edges have no direction. depth: its points stand up to so far before and behind it."""
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -35,6 +35,7 @@ class Facade:
     height: float = 8.0
     only: tuple[int, ...] | None = None  # the photographs it stands in; None: all
     leaves: bool = False
+    depth: float = 0.0
 
     @property
     def length(self) -> float:
@@ -103,6 +104,8 @@ class Street:
                 num = round(facade.length * facade.height * self.points_per_m2)
                 u, z = rng.uniform(0.1, facade.length - 0.1, num), rng.uniform(0.1, facade.height - 0.1, num)
                 ground = np.array(facade.start) + u[:, None] * facade.along
+                if facade.depth:
+                    ground += rng.uniform(-facade.depth, facade.depth, (num, 1)) * facade.along[::-1] * [1, -1]
                 xyz.append(np.column_stack([ground, z]))
                 labels += [facade.label] * num
         centres = np.stack([pose.centre for pose in self.poses.values()])

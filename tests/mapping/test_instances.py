@@ -155,15 +155,17 @@ def test_a_plane_that_photographs_look_through_is_no_facade(made: tuple[Scene, F
     assert without_openings(scene.map, scene.ground, scene.cloud, []) == []
 
 
-def test_a_row_of_trees_is_no_facade():
-    house, trees = Facade((0, 0), (9, 0), (170, 90, 80), 1), Facade((12, 0), (21, 0), (70, 90, 60), 2, leaves=True)
-    street = Street([house, trees], walk(12, (2, -11), (20, -11)))
-    of_trees = [
+@pytest.mark.parametrize(("depth", "is_kept"), [(0.3, False), (0.0, True)], ids=["trees", "rubble"])
+def test_a_row_of_trees_is_no_facade_and_a_wall_of_rubble_is_one(depth: float, is_kept: bool):
+    """Neither has edges of a direction; the points of the one keep to its plane."""
+    rough = Facade((12, 0), (21, 0), (70, 90, 60), 2, leaves=True, depth=depth)
+    street = Street([Facade((0, 0), (9, 0), (170, 90, 80), 1), rough], walk(12, (2, -11), (20, -11)))
+    found_there = [
         [k for k in range(1, found.num + 1) if (scene.map.points[found.labels == k, 0] > 11).mean() > 0.5]
         for settings in (FacadeInstances(), FacadeInstances(min_square=0.0))
         for scene, found in [facades_of(street, settings)]
     ]
-    assert of_trees[0] == [] and of_trees[1], "a plane of points like any other, but for its edges"
+    assert bool(found_there[0]) == is_kept and found_there[1], "a plane of points like any other, but for its edges"
 
 
 def test_the_sky_behind_wires_is_no_facade(made: tuple[Scene, Found]):

@@ -128,7 +128,7 @@ def find_facades(scene: Scene, painted: list[Painted], settings: FacadeInstances
     pieces = [
         piece
         for piece in without_openings(scene.map, scene.ground, scene.cloud, cut)
-        if not is_foliage(piece, settings) and not is_empty(piece, settings)
+        if not is_foliage(scene.cloud, piece, settings) and not is_empty(piece, settings)
     ]
     root = joined(scene.cloud, pieces)
     wholes = [k for k in sorted(set(root)) if not is_bare(pieces[k], settings)]

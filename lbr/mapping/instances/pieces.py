@@ -28,6 +28,7 @@ BEHIND_CAMERA = 0.05  # of the viewing distance: what has a corner nearer to the
 SEEN = 5  # points of a piece that an image must see to show it
 SEEN_SHARE = 0.1  # of its points, or so many
 COVERED = 0.06  # a point tells of so much around it
+LEAVES = 0.005  # of the viewing distance: half of the points of trees and hedges are farther from a plane
 NEAR_POINTS = 0.1  # of the viewing distance: its picture so near to its points is that of the piece
 MIN_AREA = 0.1  # together they must tell of this area (reach squared)
 COLUMN, IN_COLUMN = 0.1, 0.7  # a post's width; the share of its points that stand in it
@@ -130,9 +131,17 @@ def _is_large(piece: Piece) -> bool:
     return bool(np.count_nonzero(piece.support < COVERED) * (piece.canvas.cell / piece.wall.reach) ** 2 >= MIN_AREA)
 
 
-def is_foliage(piece: Piece, settings: FacadeInstances) -> bool:
-    """Whether the edges of its picture have no direction, as those of trees and hedges; not where it tells nothing."""
-    return squareness(piece.lab[..., 0], piece.shown & (piece.support < NEAR_POINTS)) < settings.min_square
+def is_foliage(cloud: Cloud, piece: Piece, settings: FacadeInstances) -> bool:
+    """Whether the edges of its picture have no direction, as those of trees and hedges; not where it tells nothing, nor
+    where its points keep to the plane, as those of rubble do."""
+    square = squareness(piece.lab[..., 0], piece.shown & (piece.support < NEAR_POINTS))
+    return bool(square < settings.min_square and _depth(cloud, piece) > LEAVES)
+
+
+def _depth(cloud: Cloud, piece: Piece) -> float:
+    """How far before or behind their median its points stand, at the median, in shares of the viewing distance."""
+    _, before = piece.wall.place(cloud.xyz[piece.points])
+    return float(np.median(np.abs(before - np.median(before)))) / piece.wall.reach
 
 
 def is_empty(piece: Piece, settings: FacadeInstances) -> bool:
