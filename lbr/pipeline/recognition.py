@@ -16,7 +16,7 @@ from lbr.parallel import parallel_map
 from lbr.pipeline.changes import label_image_of_added
 from lbr.pipeline.prototyping import checkpoint_identity, checkpoint_path, make_prototypes
 from lbr.pipeline.recognition_scoring import score_recognition
-from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused, without_folders
+from lbr.pipeline.stage import Context, Report, identities, made, make_of_items, reused
 from lbr.pipeline.vocabulary import load_own_vocabulary, load_vocabulary
 from lbr.pipeline.workers import CheckReadable, DrawRecognition, RecogniseImage
 from lbr.pipeline.workspace import (
@@ -80,7 +80,7 @@ def _training_recipe(context: Context, images: Sequence[LabelledImage], vocabula
     config = {
         "recognition": {
             **settings.model_dump(mode="json", include={"network", "input_size"}),
-            "training": without_folders(settings.training.model_dump(mode="json", exclude=NOT_TRAINED_BY)),
+            "training": settings.training.model_dump(mode="json", exclude=NOT_TRAINED_BY),
         },
         **context.dump("seed"),
     }

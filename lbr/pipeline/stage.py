@@ -39,7 +39,6 @@ MADE_BY = {
     "map": "reconstruct", "georeference.json": "georeference", "prototypes.npz": "recognise",
     "instances": "label", "labels": "label",
 }  # fmt: skip
-READ_FILES = {"weights", "start_from", "path"}  # settings that name a file whose contents a recipe has as an input
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Context:
 
     def dump(self, *sections: str) -> dict[str, Any]:
         """Sections of the configuration, as a recipe keeps them."""
-        dumped = without_folders(self.config.model_dump(mode="json", include=set(sections)))
+        dumped = self.config.model_dump(mode="json", include=set(sections))
         return {name: dumped[name] for name in sections}
 
     def reusable(self, output: Path, recipe: Recipe) -> bool:
@@ -224,18 +223,6 @@ def identities_as_made(*outputs: Path) -> dict[str, str]:
     """As `identities`, of outputs as they were made, whatever was added to them or taken from them since."""
     _ = identities(*outputs)
     return {output.name: made_as(read_manifest(output) or {}) for output in outputs}
-
-
-def without_folders(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the names alone of the files that they name and whose contents are an input of their own: where
-    they lie changes nothing, in another checkout or on another machine."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found[key] = without_folders(value)
-        else:
-            found[key] = Path(value).name if key in READ_FILES and value is not None else value
-    return found
 
 
 def weights_digest(settings: Settings) -> dict[str, str]:

@@ -21,6 +21,8 @@ from lbr.io.images import ImageFolder
 from lbr.io.labels import mask_path
 from lbr.io.text_lists import Problem
 
+READ_FILES = {"weights", "start_from", "path"}  # settings that name a file whose contents a recipe has as an input
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -159,8 +161,9 @@ class Recipe:
 
     @cached_property
     def identity(self) -> str:
-        """A digest of the recipe; an output made of it carries it on to what is made from that output."""
-        text = json.dumps([self.stage, self.config, self.inputs], sort_keys=True)
+        """A digest of the recipe, wherever the files lie that its settings name; an output made of it carries it on to
+        what is made from that output."""
+        text = json.dumps([self.stage, _without_folders(self.config), self.inputs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -334,7 +337,7 @@ def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | 
     """What differs between a manifest and a recipe, in words; None when nothing does."""
     if made_as(made) == recipe.identity:
         return None
-    old, new = _flat(made["config"]), _flat(recipe.config)
+    old, new = (_flat(_without_folders(config)) for config in (made["config"], recipe.config))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             return f"was made with {key}={old.get(key)}, now {new.get(key)}"
@@ -343,7 +346,22 @@ def _difference(output: Path, made: Mapping[str, Any], recipe: Recipe) -> str | 
     changed = [k for k in {**made["inputs"], **recipe.inputs} if made["inputs"].get(k) != recipe.inputs.get(k)]
     of_map = "images" in changed and output == Workspace(output.parent).db_features
     hint = " (`lbr extend` adds photographs to a map, from a folder of their own)" if of_map else ""
-    return f"was made from other {', '.join(changed)}{hint}" if changed else "was made by another stage"
+    if changed:
+        return f"was made from other {', '.join(changed)}{hint}"
+    is_same = old == new and made["stage"] == recipe.stage  # of before folders were left out of an identity
+    return None if is_same else "was made by another stage"
+
+
+def _without_folders(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the names alone of the files that they name, as what these hold is an input of its own: where they
+    lie changes nothing, in another checkout or on another machine."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found[key] = _without_folders(value)
+        else:
+            found[key] = Path(value).name if key in READ_FILES and value is not None else value
+    return found
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

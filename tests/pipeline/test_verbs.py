@@ -11,13 +11,14 @@ import pytest
 
 from lbr.cli import STAGES, main
 from lbr.config import load_config
+from lbr.features.daynight import DayNightSettings
 from lbr.geometry.pose import pose_error
 from lbr.io.features_file import FeatureFile
 from lbr.io.matches_file import MatchFile
 from lbr.io.text_lists import read_pairs, read_poses
 from lbr.mapping.map import open_map
 from lbr.pipeline.results import read_localizations
-from lbr.pipeline.workspace import Workspace
+from lbr.pipeline.workspace import Workspace, read_manifest
 from tests.synthetic import RenderedScene
 
 OF_INSTANCES = (
@@ -286,5 +287,31 @@ def test_where_a_file_lies_that_a_setting_names_changes_nothing_what_it_holds_do
     assert main([*command, f"pairs={{name: list, path: {tmp_path}/here/pairs.txt}}", "--overwrite"]) == 0
     assert main([*command, f"pairs={{name: list, path: {tmp_path}/there/pairs.txt}}"]) == 0
     assert "[reused]" in capsys.readouterr().out
+    manifest = read_manifest(copied.parent / "work/pairs-mapping.txt")
+    assert manifest["config"]["pairs"]["path"] == f"{tmp_path}/here/pairs.txt", "it tells where it lay"
     assert main([*command, f"pairs={{name: list, path: {tmp_path}/other/pairs.txt}}"]) == 2
-    assert "list" in capsys.readouterr().err
+    assert "was made from other list" in capsys.readouterr().err
+
+
+def test_an_output_of_before_folders_were_left_out_of_its_identity_is_reused(
+    copied: Path, capsys: pytest.CaptureFixture
+):
+    manifest = copied.parent / "work/pairs-mapping.txt.manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(told | {"identity": "another"}))
+    assert main(["pairs", "--config", str(copied)]) == 0
+    assert "[reused]" in capsys.readouterr().out
+    manifest.write_text(json.dumps(told | {"identity": "another", "stage": "match"}))
+    assert main(["pairs", "--config", str(copied)]) == 2
+    assert "was made by another stage" in capsys.readouterr().err
+
+
+def test_features_tell_where_the_weights_of_their_local_feature_lie(config: Path, tmp_path: Path):
+    """A map keeps it: what opens one makes its extractor of that (`Localizer.localize`)."""
+    weights = Path(shutil.copy(DayNightSettings().shipped, tmp_path / "own.pt"))
+    assert (
+        main(["extract", "--config", str(config), f"extractor={{name: daynight, weights: {weights}, device: cpu}}"])
+        == 0
+    )
+    with FeatureFile(config.parent / "work/features-db.h5") as features:
+        assert json.loads(features.extractor)["weights"] == str(weights)
