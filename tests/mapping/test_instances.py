@@ -264,17 +264,19 @@ def test_ivy_does_not_cut_a_house_in_two():
 
 
 @pytest.mark.parametrize(
-    ("colours", "edges"),
-    [((RED, BROWN), [25]), ((BROWN, RED), [150]), ((RED, BROWN, RED), [25, 175])],
-    ids=["at the left", "at the right", "at both"],
+    ("parts", "edges"),
+    [
+        pytest.param([(25, RED), (150, BROWN)], [25], id="at the left"),
+        pytest.param([(150, BROWN), (25, RED)], [150], id="at the right"),
+        pytest.param([(25, RED), (150, BROWN), (25, RED)], [25, 175], id="at both"),
+    ],
 )
-def test_a_strip_of_the_house_beside_is_cut_off(colours: tuple, edges: list[int]):
+def test_a_strip_of_the_house_beside_is_cut_off(parts: list[tuple], edges: list[int]):
     """The first and the last part may be narrower than the least width; others may not."""
     settings = FacadeInstances()
-    widths = {BROWN: 150}
-    parts = cut(painted(*((widths.get(c, 25), c) for c in colours)), (50, 240), settings.price, settings.alike)
-    assert len(parts) == len(edges) + 1
-    np.testing.assert_allclose([last for _, last in parts[:-1]], edges, atol=5)
+    found = cut(painted(*parts), (50, 240), settings.price, settings.alike)
+    assert len(found) == len(edges) + 1
+    np.testing.assert_allclose([last for _, last in found[:-1]], edges, atol=5)
     between = painted((100, BROWN), (25, RED), (100, BROWN))
     assert all(last - first >= 50 for first, last in cut(between, (50, 240), settings.price, settings.alike))
 

@@ -40,10 +40,9 @@ class FacadeInstances(MadeInstances):
     pieces). min_rise: the share of a piece's points above the eyes of those who see it; cars, hedges and fences do not
     rise over them. min_agreement: mean correlation of the photographs with the picture of the piece. min_square: the
     share of its stronger edges that are level or upright, where its points do not keep to a plane; in trees and hedges,
-    which have no direction, a third is.
-    min_told: the share of it that is not flat or has a point near; of facades four fifths and more, of the sky
-    between wires half. min_covered: the share of it that its points tell of, where it is no layer of a larger one; of
-    facades mostly four fifths, of what pavement and roofs make a third.
+    which have no direction, a third is. min_told: the share of it that is not flat or has a point near; of facades four
+    fifths and more, of the sky between wires half. min_covered: the share of it that its points tell of, where it is no
+    layer of a larger one; of facades mostly four fifths, of what pavement and roofs make a third.
     """
 
     name: Literal["facades"] = "facades"
