@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from lbr.features.aliked import Aliked, AlikedSettings
 from lbr.features.daynight import DayNight, DayNightSettings
@@ -29,8 +30,15 @@ ExtractorConfig = Annotated[
     | ResNetXNSettings,
     Field(discriminator="name"),
 ]
+WEIGHTS_DIGEST = "weights_digest"  # of a record, beside the configuration: tells the same weights wherever they lie
 
 
 def make_extractor(config: ExtractorConfig, pool: int = 1) -> Extractor:
     """The extractor of a configuration; learned ones load their weights here. pool: so many times the keypoints."""
     return EXTRACTORS[config.name](config.model_copy(update={"max_keypoints": config.max_keypoints * pool}))
+
+
+def config_of_record(record: Mapping[str, Any]) -> ExtractorConfig:
+    """The configuration in what a map or a feature file says of its local feature. Raises ValidationError."""
+    settings = {key: value for key, value in record.items() if key != WEIGHTS_DIGEST}
+    return TypeAdapter(ExtractorConfig).validate_python(settings)

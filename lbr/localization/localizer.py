@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from lbr.errors import DataError
-from lbr.features import Extractor, ExtractorConfig, make_extractor
+from lbr.features import Extractor, config_of_record, make_extractor
 from lbr.geometry.camera import Camera, guess_camera
 from lbr.io.exif import camera_of_photograph, is_read_upright
 from lbr.io.images import read_image
@@ -152,8 +152,7 @@ class Localizer:
         if self._extractor is None:
             if not self.scene.extractor:
                 raise DataError("the map does not say which local feature it was made with; pass extractor=")
-            config: ExtractorConfig = TypeAdapter(ExtractorConfig).validate_python(dict(self.scene.extractor))
-            self._extractor = make_extractor(config)
+            self._extractor = make_extractor(config_of_record(self.scene.extractor))
         return self._extractor
 
     def _unusable(self, features: LocalFeatures, camera: Camera) -> str | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lbr.errors import DataError
+from lbr.features import WEIGHTS_DIGEST
 from lbr.features.labelling import POOL
 from lbr.io.features_file import features_from_arrays, write_features
 from lbr.io.images import ImageFolder
@@ -20,6 +22,7 @@ from lbr.pipeline.workspace import Making, Recipe, digest_masks, digest_photogra
 from lbr.types import LocalFeatures
 
 Favoured = tuple[MaskSource | None, dict, dict[str, str]]  # masks that favour keypoints, configuration, inputs
+OF_EACH_QUERY = {"max_keypoints", "device"}  # how many keypoints a query has, and what found them, is its own affair
 NOTHING_FAVOURED: Favoured = (None, {}, {})
 
 
@@ -37,14 +40,25 @@ def extract(context: Context) -> list[Report]:
 
 def check_feature(context: Context, scene: Map) -> None:
     """Raises DataError when the configuration has another local feature than a map was made with."""
-    mine, of_map = context.dump("extractor")["extractor"], dict(scene.extractor)
-    decide = (mine.keys() | of_map.keys()) - {"max_keypoints"}  # how many there are of a query is its own affair
+    mine, of_map = feature_record(context), dict(scene.extractor)
+    # a map of before these digests is told by where its weights lie
+    told_by = "weights" if WEIGHTS_DIGEST in mine.keys() & of_map.keys() else WEIGHTS_DIGEST
+    decide = (mine.keys() | of_map.keys()) - OF_EACH_QUERY - {told_by}
     differ = sorted(key for key in decide if mine.get(key) != of_map.get(key))
     if of_map and differ:
-        raise DataError(
-            f"{context.workspace.map}: made with another local feature than the configuration has "
-            f"(extractor.{differ[0]}: {of_map.get(differ[0])}, not {mine.get(differ[0])})"
+        key = differ[0]
+        which = (
+            f"{key}: {of_map.get(key)}, not {mine.get(key)}" if key != WEIGHTS_DIGEST else "weights: they hold others"
         )
+        raise DataError(
+            f"{context.workspace.map}: made with another local feature than the configuration has (extractor.{which})"
+        )
+
+
+def feature_record(context: Context) -> dict[str, Any]:
+    """What a feature file, and a map of it, keep of the local feature: its settings, and the digest of its weights."""
+    settings, digest = context.dump("extractor")["extractor"], weights_digest(context.config.extractor)
+    return settings | ({WEIGHTS_DIGEST: digest["weights"]} if digest else {})
 
 
 def extract_images(
@@ -75,7 +89,7 @@ def extract_images(
                 keypoints += len(features)
                 yield name, features
 
-        write_features(output, items(), json.dumps(context.dump("extractor")["extractor"], sort_keys=True))
+        write_features(output, items(), json.dumps(feature_record(context), sort_keys=True))
         told = ", those of instances first" if masks else ", to choose from when localizing" if pool > 1 else ""
         return f"{len(found)} images, {keypoints:,} keypoints{told}"
 

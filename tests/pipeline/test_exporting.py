@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lbr.cli import main
+from lbr.errors import DataError
+from lbr.features.daynight import DayNightSettings
 from lbr.geometry.geodetic import enu_from_geodetic, geodetic_from_enu
 from lbr.geometry.similarity import Similarity
 from lbr.io.colmap import project, read_models
@@ -167,6 +170,40 @@ def test_weights_that_the_configuration_names_go_along(mapped: Path, scene: Rend
     shutil.rmtree(net.parent)
     assert (tmp_path / "out/weights/recognition/best.pt").is_file()
     assert found_by(Locator.open(tmp_path / "out" / CONFIG), scene) == expected
+
+
+@pytest.fixture
+def with_own_feature(scene: RenderedScene, tmp_path: Path, write_config: Callable) -> tuple[Path, Path]:
+    """A map of a local feature of one's own: its configuration, and the checkpoint that this names."""
+    weights = tmp_path / "nets/own.pt"
+    weights.parent.mkdir()
+    shutil.copy(DayNightSettings().shipped, weights)
+    config = write_config(tmp_path, scene.root)
+    feature = f"extractor: {{name: daynight, max_keypoints: 600, weights: {weights}, device: cpu}}"
+    config.write_text(
+        "\n".join([*(x for x in config.read_text().splitlines() if not x.startswith("extractor")), feature])
+    )
+    assert main(["run", "--config", str(config), "--until", "reconstruct"]) == 0
+    return config, weights
+
+
+def test_a_local_feature_of_ones_own_goes_along(
+    with_own_feature: tuple[Path, Path], scene: RenderedScene, tmp_path: Path
+):
+    config, weights = with_own_feature
+    expected = found_by(Locator.open(config), scene)
+    assert export(config, "locator", tmp_path / "out") == 0
+    shutil.rmtree(weights.parent)
+    assert found_by(Locator.open(tmp_path / "out" / CONFIG), scene) == expected
+    assert all(record["status"] == "refined" for record in expected)
+
+
+def test_other_weights_than_those_of_the_map_are_refused(with_own_feature: tuple[Path, Path], scene: RenderedScene):
+    config, weights = with_own_feature
+    network = torch.load(weights, weights_only=True)
+    torch.save({key: value + 1 if value.is_floating_point() else value for key, value in network.items()}, weights)
+    with pytest.raises(DataError, match=r"made with another local feature .*\(extractor.weights: they hold others\)"):
+        Locator.open(config)
 
 
 def test_a_map_without_instances_goes_without_a_network(finished: Workspace, scene: RenderedScene, tmp_path: Path):
