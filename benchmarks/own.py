@@ -21,7 +21,6 @@ from benchmarks.machine import SHARED, table
 from benchmarks.photographs import accuracy
 from lbr.config import load_config
 from lbr.io.images import read_image, write_image
-from lbr.pipeline.results import read_localizations
 from lbr.pipeline.stage import Context
 from lbr.pipeline.workspace import Workspace
 from lbr.stylization import stylize
@@ -124,8 +123,6 @@ def row(folder: Path, limit: tuple[float, float], run: str = "default") -> list[
     """The middle five of COLUMNS, of a run of a workspace."""
     workspace = Workspace(folder, run)
     report = json.loads(workspace.report.read_text())
-    records = read_localizations(workspace.localizations)
-    first = sum(len(r["steps"]) == 1 and r["steps"][0]["source"].startswith("instance") for r in records)
-    compared = f"{report['median_candidates']:.0f}; {first} of {len(records)} by the first instance"
+    compared = "{compared:.0f}; {first_instance} of {trusted} of the first instance".format(**report["search"])
     stated = report.get("error_over_stated_std")  # not there where no pose was refined
     return [*accuracy(report, limit), f"{stated['median']:.2f}" if stated else "", compared]

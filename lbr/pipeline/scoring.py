@@ -26,6 +26,9 @@ from lbr.io.text_lists import Problem, read_listed_poses
 from lbr.pipeline.aligning import Alignment
 from lbr.pipeline.results import poses_of, read_localizations
 from lbr.pipeline.workspace import Workspace
+from lbr.types import Status
+
+TRUSTED = {Status.REFINED, Status.VERIFIED}
 
 
 class Scored(NamedTuple):
@@ -75,13 +78,13 @@ def evaluate(
         "statuses": statuses,
         "scores": {condition: vars(s) for condition, s in scores.items()},
         "median_seconds": seconds,
-        "median_candidates": float(np.median([len(r["tried"]) for r in records])),
+        "search": (search := _search(records)),
         "queries": {
             n: {"position_m": float(p), "rotation_deg": float(d)}
             for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
         },
     }  # fmt: skip
-    text = _markdown(workspace.run, scores, settings, statuses, seconds)
+    text = _markdown(workspace.run, scores, settings, statuses, seconds) + _search_text(search)
     if (ratios := _errors_over_stated(records, errors, alignment)).size:
         report["error_over_stated_std"] = {"num": ratios.size, "median": float(np.median(ratios))}
         text += (
@@ -141,6 +144,30 @@ def _stated_m(record: Mapping[str, Any], alignment: Alignment | None) -> float |
 def _median_seconds(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     steps = dict.fromkeys(step for r in records for step in r["timings"])
     return {s: float(np.median([r["timings"][s] for r in records if s in r["timings"]])) for s in steps}
+
+
+def _search(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What was looked through. compared, mean_compared: db images for a query, at the median and at the mean. Where
+    instances were tried, of so many trusted poses: first_instance, the db image that supports it most is one of those
+    that the first instance tried led to; one_step, they were all that was compared."""
+    counts = [len(r["tried"]) for r in records]
+    found: dict[str, float] = {"compared": float(np.median(counts)), "mean_compared": float(np.mean(counts))}
+    trusted = [r for r in records if r["status"] in TRUSTED and r["steps"]]
+    if any(step["instance"] for r in records for step in r["steps"]):
+        first = [r for r in trusted if r["steps"][0]["instance"] and r["reference"] in r["steps"][0]["names"]]
+        one_step = sum(len(r["steps"]) == 1 for r in first)
+        found |= {"trusted": len(trusted), "first_instance": len(first), "one_step": one_step}
+    return found
+
+
+def _search_text(search: Mapping[str, float]) -> str:
+    text = "Images compared per query: {compared:g} at the median, {mean_compared:.1f} at the mean."
+    if "trusted" in search:
+        text += (
+            " Of {trusted} poses to be trusted {first_instance} are of the first instance tried, {one_step} of which "
+            "took no other step."
+        )
+    return text.format(**search) + "\n"
 
 
 def _markdown(

@@ -18,7 +18,7 @@ from lbr.pipeline.localization import result_names
 from lbr.pipeline.results import localization_to_json
 from lbr.pipeline.scoring import compare_runs, evaluate
 from lbr.pipeline.workspace import Workspace
-from lbr.types import Localization, PoseEstimate, Status
+from lbr.types import Localization, PoseEstimate, SearchStep, Status
 from tests.synthetic import CAMERA
 
 
@@ -54,7 +54,23 @@ def test_errors_beside_what_was_stated(tmp_path: Path):
 
 def test_the_report_has_the_median_error_in_centimetres_and_how_many_images_were_compared(tmp_path: Path):
     report, text = evaluated(tmp_path, replace(refined("a", 0.02), tried=("x", "y", "z")))
-    assert "| 6.00 cm, 0.000 deg |" in text and report["median_candidates"] == 3
+    assert "| 6.00 cm, 0.000 deg |" in text and report["search"] == {"compared": 3, "mean_compared": 3}
+    assert "Images compared per query: 3 at the median, 3.0 at the mean.\n" in text
+
+
+def test_which_poses_are_of_the_first_instance_tried(tmp_path: Path):
+    one, other = (SearchStep(f"instance {i}", (image,), 9, 9, 9, "told", i) for i, image in ((1, "db.jpg"), (2, "x")))
+    everything = SearchStep("global", ("db.jpg",), 9, 9, 9, "accepted")
+    steps = {
+        "alone": [one], "and confirmed": [one, other], "another": [other, one], "without": [everything],
+    }  # fmt: skip
+    results = [replace(refined(name, 0.02), steps=tuple(taken)) for name, taken in steps.items()]
+    weak = replace(refined("weak", 0.02, Status.WEAK), steps=(one,))
+    report, text = evaluated(tmp_path, *results, weak, Localization("failed", Status.FAILED, "because"))
+    assert {key: report["search"][key] for key in ("trusted", "first_instance", "one_step")} == {
+        "trusted": 4, "first_instance": 2, "one_step": 1,
+    }  # fmt: skip
+    assert "Of 4 poses to be trusted 2 are of the first instance tried, 1 of which took no other step." in text
 
 
 def test_what_is_stated_of_a_rotation_is_in_degrees():
