@@ -25,7 +25,7 @@ from lbr.pipeline.aligning import Alignment, alignment_of, needs_alignment, refe
 from lbr.pipeline.georeference import describe
 from lbr.pipeline.recognition_scoring import kept_scores
 from lbr.pipeline.results import read_localizations
-from lbr.pipeline.scoring import Scored, score
+from lbr.pipeline.scoring import Scored, score, search_effort
 from lbr.pipeline.searching import chosen
 from lbr.pipeline.stage import Context, Report
 from lbr.pipeline.vocabulary import load_vocabulary
@@ -46,7 +46,7 @@ def make_report(context: Context) -> list[Report]:
         file = files.enter_context(FeatureFile(workspace.query_features))
         inputs = ReportInputs(
             title=f"{workspace.root.resolve().name}, run {workspace.run}",
-            records=records, scene=scene, images=context.images,
+            records=records, search=search_effort(records), scene=scene, images=context.images,
             features=lambda name: file.read(name) if name in file else None,
             thresholds=settings.thresholds,
             errors=scored and scored.errors, scores=scored and scored.scores,

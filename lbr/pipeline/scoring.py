@@ -78,7 +78,7 @@ def evaluate(
         "statuses": statuses,
         "scores": {condition: vars(s) for condition, s in scores.items()},
         "median_seconds": seconds,
-        "search": (search := _search(records)),
+        "search": (search := search_effort(records)),
         "queries": {
             n: {"position_m": float(p), "rotation_deg": float(d)}
             for n, p, d in zip(errors.names, errors.position_m, errors.rotation_deg, strict=True)
@@ -146,7 +146,7 @@ def _median_seconds(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {s: float(np.median([r["timings"][s] for r in records if s in r["timings"]])) for s in steps}
 
 
-def _search(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def search_effort(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What was looked through. compared, mean_compared: db images for a query, at the median and at the mean. Where
     instances were tried, of so many trusted poses: first_instance, the db image that supports it most is one of those
     that the first instance tried led to; one_step, they were all that was compared."""

@@ -37,7 +37,8 @@ class ReportInputs:
     instance_colours: of some instances; each of the others has its own fixed one. truth_places: the map's place in
     whose frame a true pose is given, where there are several. metres_per_unit: of a place's frame, None where nothing
     tells it; places that are not named are in metres. alignment: how the map was aligned to be scored, in lines.
-    georeference: where its places lie on earth, in lines.
+    georeference: where its places lie on earth, in lines. search: how many poses are to be trusted, and of the first
+    instance tried (`scoring.search_effort`), empty where no instances were tried.
     """
 
     title: str
@@ -57,6 +58,7 @@ class ReportInputs:
     recognition: Mapping[str, Mapping[str, RecognitionScores]] | None = None
     ranking: RankingConfig = field(default_factory=EvidenceRanking)
     instance_colours: Mapping[int, Colour] | None = None
+    search: Mapping[str, float] = field(default_factory=dict)
     num_expanded: int = 24
     max_bytes: int = 12_000_000
     truth_places: Mapping[str, int] = field(default_factory=dict)

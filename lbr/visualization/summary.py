@@ -139,6 +139,9 @@ def _tiles(inputs: ReportInputs, entries: Sequence[Entry]) -> list[tuple[str, st
     compared = _median([len(entry.tried) for entry in entries])
     share = 100 * compared / len(inputs.scene) if compared is not None and len(inputs.scene) else None
     tiles.append((units.count(compared), f"images compared per query, {units.percent(share)} of the map"))
+    if inputs.search.get("trusted"):
+        first = "{first_instance} of {trusted}".format(**inputs.search)
+        tiles.append((first, "poses to be trusted are of the first instance tried"))
     tiles.append((units.seconds(_median([e.seconds for e in entries])), "per query (median)"))
     return tiles
 

@@ -1,16 +1,17 @@
 import numpy as np
+import pycolmap
 import pytest
 
 from lbr.errors import DataError
 from lbr.features.sift import Sift, SiftSettings
 from lbr.geometry.camera import guess_camera
-from lbr.geometry.pose import rotation_angle
-from lbr.io.colmap import posed_cameras
+from lbr.geometry.pose import Pose, rotation_angle
+from lbr.io.colmap import build_model, posed_cameras
 from lbr.io.images import read_image
-from lbr.mapping.sfm import SfmSettings, structure_from_motion
+from lbr.mapping.sfm import SfmSettings, _disjoint, structure_from_motion
 from lbr.matching.nearest import NearestSettings, match_descriptors
 from lbr.parallel import ParallelSettings
-from tests.synthetic import RenderedScene, similarity
+from tests.synthetic import CAMERA, RenderedScene, similarity
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +83,18 @@ def test_no_model_is_said(scene: RenderedScene, matched: tuple):
 def test_no_matches_at_all_are_said(scene: RenderedScene, matched: tuple):
     with pytest.raises(DataError, match="found no model"):
         structure_from_motion(dict.fromkeys(scene.db, scene.camera), matched[0], {}, SfmSettings())
+
+
+def test_an_image_of_two_models_stays_in_the_larger_alone():
+    """COLMAP's mapper places up to 20 images again in a later model; what is left of one may be too little, or without
+    points."""
+
+    def model(*names: str, points: int = 1) -> pycolmap.Reconstruction:
+        made = build_model(dict.fromkeys(names, CAMERA), dict.fromkeys(names, Pose.identity()))
+        for _ in range(points):
+            made.add_point3D(np.zeros(3), pycolmap.Track(), np.zeros(3, np.uint8))
+        return made
+
+    given = [model("a", "b", "f"), model("a", "b", "c", "d"), model("c", "f", "g"), model("x", "y", points=0)]
+    models = [{made.image(i).name for i in made.reg_image_ids()} for made in _disjoint(given, 2)]
+    assert models == [{"a", "b", "c", "d"}, {"f", "g"}]

@@ -152,6 +152,13 @@ def test_the_worst_come_first(inputs: ReportInputs, page: str):
     assert "called refined or verified are off by more than 5 m or 10°" in page
 
 
+def test_how_many_poses_are_of_the_first_instance_is_told_where_instances_were_tried(inputs: ReportInputs, page: str):
+    told = replace(inputs, search={"compared": 4, "trusted": 5, "first_instance": 3, "one_step": 2})
+    words = Page(report_html(told)).text
+    assert "3 of 5 poses to be trusted are of the first instance tried" in " ".join(words.split())
+    assert "first instance" not in Page(page).text
+
+
 def test_a_broken_photograph_is_a_grey_field_with_its_reason(page: str):
     assert 'class="blank">query/broken.png: not an image' in page
 
